@@ -1,0 +1,1 @@
+"""Find the things in a picture that make the sounds in a mixture."""

@@ -1,0 +1,1 @@
+"""Benchmarks, their on-disk format, and the mixtures made from them."""

@@ -1,0 +1,68 @@
+"""Clip and Batch: the two shapes of data that travel through everything else."""
+
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, Int, UInt8
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Thing:
+    """An object of a clip: its class, its box (x0, y0, x1, y1 in 0..1 of the frame) and whether it sounds."""
+
+    label: str
+    xyxy: tuple[float, float, float, float]
+    sounding: bool = True
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A frame, the sound around it, and the objects in it. Introduced in notebooks/01_data_mixing.ipynb.
+
+    ``frame`` is RGB, 0..255. ``waveform`` is mono, in -1..1, at ``rate`` Hz. ``mask`` is 0 for background and k for
+    the k-th of ``things``; None where only boxes are known. ``labels`` are the classes that sound.
+    """
+
+    id: str
+    frame: UInt8[np.ndarray, "height width 3"]
+    waveform: Float32[np.ndarray, " time"]
+    rate: int
+    things: tuple[Thing, ...] = ()
+    mask: UInt8[np.ndarray, "height width"] | None = None
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a method is trained and judged on; all tensors on one device. Introduced in notebooks/01_data_mixing.ipynb.
+
+    ``frames`` are raw RGB (each model normalises as its paper does). ``source_classes`` holds the class of each of the
+    N sources of a mixture, ``labels`` the same as a multi-hot vector over all classes. ``features`` are the frozen
+    trunk's maps of ``frames`` where they were cached, so that the trunk need not run again.
+    ``truth`` is the ground truth of each source at the frame's size, in 0..1 (soft where annotators disagree);
+    it is loaded for evaluation only.
+    """
+
+    frames: UInt8[Tensor, "batch 3 height width"]
+    mixture: Float[Tensor, "batch time"]
+    labels: Float[Tensor, "batch classes"]
+    source_classes: Int[Tensor, "batch sources"]
+    source_frames: UInt8[Tensor, "batch sources 3 tile_height tile_width"] | None = None
+    source_waveforms: Float[Tensor, "batch sources time"] | None = None
+    features: Float[Tensor, "batch channels rows columns"] | None = None
+    truth: Float[Tensor, "batch sources height width"] | None = None
+    silent: Float[Tensor, "batch height width"] | None = None
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def to(self, device: torch.device | str) -> "Batch":
+        """Return the batch on ``device``."""
+        moved = {
+            field.name: value.to(device, non_blocking=True)
+            for field in fields(self)
+            if (value := getattr(self, field.name)) is not None
+        }
+        return replace(self, **moved)

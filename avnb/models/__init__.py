@@ -1,0 +1,1 @@
+"""One file per method: its network, its objective, its maps."""
