@@ -1,15 +1,18 @@
-"""Clip and Batch: the two shapes of data that travel through everything else."""
+"""Clip and Batch, the two shapes of data that travel everywhere, and Recipe, the way from one to the other."""
 
 from dataclasses import dataclass, fields, replace
+from typing import Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float, Float32, Int, UInt8
 from torch import Tensor
 
+Geometry = Literal["single", "one_frame", "first", "side_by_side", "separate", "grid"]
+
 
 @dataclass(frozen=True)
-class Thing:
+class SceneObject:
     """An object of a clip: its class, its box (x0, y0, x1, y1 in 0..1 of the frame) and whether it sounds."""
 
     label: str
@@ -22,14 +25,14 @@ class Clip:
     """A frame, the sound around it, and the objects in it. Introduced in notebooks/01_data_mixing.ipynb.
 
     ``frame`` is RGB, 0..255. ``waveform`` is mono, in -1..1, at ``rate`` Hz. ``mask`` is 0 for background and k for
-    the k-th of ``things``; None where only boxes are known. ``labels`` are the classes that sound.
+    the k-th of ``objects``; None where only boxes are known. ``labels`` are the classes that sound.
     """
 
     id: str
     frame: UInt8[np.ndarray, "height width 3"]
     waveform: Float32[np.ndarray, " time"]
     rate: int
-    things: tuple[Thing, ...] = ()
+    objects: tuple[SceneObject, ...] = ()
     mask: UInt8[np.ndarray, "height width"] | None = None
     labels: tuple[str, ...] = ()
 
@@ -53,7 +56,6 @@ class Batch:
     source_waveforms: Float[Tensor, "batch sources time"] | None = None
     features: Float[Tensor, "batch channels rows columns"] | None = None
     truth: Float[Tensor, "batch sources height width"] | None = None
-    silent: Float[Tensor, "batch height width"] | None = None
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -66,3 +68,24 @@ class Batch:
             if (value := getattr(self, field.name)) is not None
         }
         return replace(self, **moved)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How examples are made from clips: how many sounding sources, how the frames lie, how the sounds add.
+
+    ``geometry``: "single" and "one_frame" are a clip as it is, with one or more sounding objects; "first" shows
+    the first source's frame alone (AVGN's released training); "side_by_side" joins the frames (N of 224 x 224 become
+    224 x N*224); "separate" keeps each source on its own frame; "grid" is DSOL's 2x2 scene with two of four sounding. ``sound``: "sum" of the waveforms (AVGN) or "mean" (Mix-and-Localize).
+    Introduced in notebooks/01_data_mixing.ipynb.
+    """
+
+    sources: int = 1
+    geometry: Geometry = "single"
+    sound: Literal["sum", "mean"] = "sum"
+    distinct_classes: bool = True
+
+    @property
+    def clips(self) -> int:
+        """How many clips an example is made of."""
+        return {"single": 1, "one_frame": 1, "grid": 4}.get(self.geometry, self.sources)

@@ -1,0 +1,59 @@
+"""Augmentation of a batch on its own device: what the papers do to frames, and what a mixture allows for sounds."""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from avnb.data.clips import Batch, Recipe
+from avnb.data.mixing import mix_waveforms
+
+ENLARGED = 1.1  # EZ-VSL's released code resizes to 246 and crops 224
+LOUDNESS_DECIBELS = 6.0
+
+
+def augment(batch: Batch, recipe: Recipe, crop: bool) -> Batch:
+    """Flip half of the examples, crop frames at random where ``crop``, change each source's loudness and start.
+
+    Cached features are flipped as the frames are (a convolution sees a mirrored picture all but mirrored); they cannot
+    be cropped. Chance comes from torch's generator. Introduced in notebooks/01_data_mixing.ipynb.
+    """
+    flip = torch.rand(len(batch), device=batch.frames.device) < 0.5
+    pictures = {"frames": batch.frames, "features": batch.features}
+    changed = {name: _flip(value, flip) for name, value in pictures.items() if value is not None}
+    if crop and batch.features is None:
+        changed["frames"] = _random_crop(changed["frames"])
+    if batch.source_waveforms is not None:
+        sources = batch.source_waveforms
+        decibels = (2 * torch.rand(sources.shape[:2], device=sources.device) - 1) * LOUDNESS_DECIBELS
+        sources = _roll(sources * 10 ** (decibels / 20)[..., None])
+        mixture = mix_waveforms(sources, recipe.sound)
+        if recipe.geometry == "separate":
+            mixture = mixture.repeat_interleave(recipe.sources, dim=0)
+        changed |= {"source_waveforms": sources, "mixture": mixture}
+    return replace(batch, **changed)
+
+
+def _flip(images: Tensor, flip: Tensor) -> Tensor:
+    return torch.where(flip.view(-1, 1, 1, 1), images.flip(-1), images)
+
+
+def _roll(waveforms: Tensor) -> Tensor:
+    """Let every waveform begin at a random sample and go on at its start when it ends."""
+    time = waveforms.shape[-1]
+    start = torch.randint(time, waveforms.shape[:2], device=waveforms.device)[..., None]
+    return waveforms.gather(-1, (start + torch.arange(time, device=waveforms.device)) % time)
+
+
+def _random_crop(frames: Tensor) -> Tensor:
+    """Enlarge the frames and cut their own size out again, each at a place of its own."""
+    height, width = frames.shape[-2:]
+    large = interpolate(frames.float(), scale_factor=ENLARGED, mode="bicubic", align_corners=False, antialias=False)
+    top = torch.randint(large.shape[-2] - height + 1, (len(frames), 1), device=frames.device)
+    left = torch.randint(large.shape[-1] - width + 1, (len(frames), 1), device=frames.device)
+    rows = (top + torch.arange(height, device=frames.device))[:, None, :, None]
+    columns = (left + torch.arange(width, device=frames.device))[:, None, None, :]
+    picture = torch.arange(len(frames), device=frames.device)[:, None, None, None]
+    channel = torch.arange(frames.shape[1], device=frames.device)[None, :, None, None]
+    return large[picture, channel, rows, columns].clamp_(0, 255)

@@ -1,0 +1,194 @@
+"""The on-disk format of a prepared benchmark: dataset.json, metadata.jsonl, frames/, audio/, masks/.
+
+``dataset.json`` is ``{"name", "classes", "origin": "real" | "stand-in", "note"}``. ``metadata.jsonl`` has a row a clip:
+``{"id", "split", "subset", "file_name", "audio", "start", "mask", "objects", "labels", "video"}``; ``labels`` stands
+where boxes are missing, ``video`` where several clips come from one recording (two of them are never mixed).
+Introduced in notebooks/01_data_mixing.ipynb.
+"""
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+from avnb.data.clips import SceneObject
+from avnb.errors import DataError
+from avnb.paths import shown, whole_file
+
+SPLITS = ("train", "val", "test")
+KEYS = {"id", "split", "subset", "file_name", "audio", "start", "mask", "objects", "labels", "video"}
+REQUIRED = ("id", "split", "subset", "file_name", "audio")
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What dataset.json says: the name, the ordered classes, where the clips come from, and a note for readers."""
+
+    folder: Path
+    name: str
+    classes: tuple[str, ...]
+    origin: Literal["real", "stand-in"]
+    note: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of metadata.jsonl, checked: every path inside the folder, every box ordered, every class known."""
+
+    line: int
+    id: str
+    split: str
+    subset: str
+    frame: str
+    audio: str
+    start: float
+    mask: str | None
+    objects: tuple[SceneObject, ...]
+    labels: tuple[str, ...]
+    video: str
+
+
+def read_info(folder: Path) -> DatasetInfo:
+    """Read ``folder``/dataset.json; raise DataError where it is missing or not of the format."""
+    path = Path(folder) / "dataset.json"
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(
+            f"{shown(folder)} has no dataset.json, so it is not a prepared benchmark; data/README.md shows the format."
+        ) from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"{shown(path)} is not JSON ({error}); data/README.md shows what it must hold.") from None
+    if not isinstance(said, dict) or not isinstance(said.get("name"), str):
+        raise DataError(f'{shown(path)} must be an object with "name", "classes", "origin" and "note".')
+    classes = said.get("classes")
+    if not isinstance(classes, list) or not classes or not all(isinstance(label, str) for label in classes):
+        raise DataError(f'{shown(path)}: "classes" must be a list of names, at least one.')
+    if len(set(classes)) < len(classes):
+        twice = next(label for label in classes if classes.count(label) > 1)
+        raise DataError(f'{shown(path)}: class "{twice}" is listed twice; every class has one place in the order.')
+    if said.get("origin") not in ("real", "stand-in"):
+        raise DataError(f'{shown(path)}: "origin" must be "real" or "stand-in", not {said.get("origin")!r}.')
+    return DatasetInfo(Path(folder), said["name"], tuple(classes), said["origin"], str(said.get("note", "")))
+
+
+def read_rows(folder: Path, classes: Sequence[str]) -> list[Row]:
+    """Read and check ``folder``/metadata.jsonl; raise DataError naming the file, the line and the mend."""
+    path = Path(folder) / "metadata.jsonl"
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise DataError(f"{shown(folder)} has no metadata.jsonl; data/README.md shows the format.") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{shown(path)} is not UTF-8 text ({error}).") from None
+    known = frozenset(classes)
+    rows = [
+        _read_row(line, f"{shown(path)}, line {number}", number, known)
+        for number, line in enumerate(text.split("\n"), start=1)
+        if line.strip()
+    ]
+    if not rows:
+        raise DataError(f"{shown(path)} is empty; a benchmark needs at least one clip.")
+    seen: dict[str, int] = {}
+    for row in rows:
+        if row.id in seen:
+            raise DataError(f'{shown(path)}, line {row.line}: id "{row.id}" is already that of line {seen[row.id]}.')
+        seen[row.id] = row.line
+    return rows
+
+
+def write_dataset(
+    folder: Path,
+    name: str,
+    classes: Sequence[str],
+    origin: Literal["real", "stand-in"],
+    note: str,
+    rows: Iterable[dict[str, Any]],
+) -> None:
+    """Write metadata.jsonl, then dataset.json: a folder without the latter is not yet a benchmark."""
+    folder = Path(folder)
+    with whole_file(folder / "metadata.jsonl") as temporary, open(temporary, "w", encoding="utf-8") as file:
+        file.writelines(json.dumps(row) + "\n" for row in rows)
+    info = {"name": name, "classes": list(classes), "origin": origin, "note": note}
+    with whole_file(folder / "dataset.json") as temporary:
+        temporary.write_text(json.dumps(info, indent=1) + "\n", encoding="utf-8")
+
+
+def _read_row(line: str, where: str, number: int, classes: frozenset[str]) -> Row:
+    try:
+        said = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise DataError(f"{where}: not JSON ({error}); every line is one clip.") from None
+    if not isinstance(said, dict):
+        raise DataError(f"{where}: a clip is a JSON object, this is a {type(said).__name__}.")
+    if missing := [key for key in REQUIRED if not isinstance(said.get(key), str) or not said[key]]:
+        raise DataError(f'{where}: "{missing[0]}" is missing or not text; needed are {", ".join(REQUIRED)}.')
+    if unknown := sorted(said.keys() - KEYS):
+        raise DataError(f'{where}: unknown key "{unknown[0]}"; known are {", ".join(sorted(KEYS))}.')
+    if said["split"] not in SPLITS:
+        raise DataError(f'{where}: split "{said["split"]}" is none of {", ".join(SPLITS)}.')
+    start = said.get("start", 0.0)
+    if not _is_number(start) or start < 0:
+        raise DataError(f'{where}: "start" is a time in seconds, 0 or later, not {start!r}.')
+    mask = said.get("mask")
+    for key in ("file_name", "audio", "mask"):
+        if said.get(key) is not None:
+            _check_path(said[key], key, where)
+    objects = said.get("objects", [])
+    if not isinstance(objects, list):
+        raise DataError(f'{where}: "objects" is a list, empty where nothing is known.')
+    scene = tuple(_read_object(thing, where, classes) for thing in objects)
+    labels = said.get("labels", [])
+    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+        raise DataError(f'{where}: "labels" is a list of class names.')
+    for label in labels:
+        _check_class(label, where, classes)
+    sounding = tuple(dict.fromkeys([*(thing.label for thing in scene if thing.sounding), *labels]))
+    return Row(
+        number, said["id"], said["split"], said["subset"], said["file_name"], said["audio"], float(start), mask,
+        scene, sounding, str(said.get("video") or said["id"]),
+    )  # fmt: skip
+
+
+def _read_object(thing: Any, where: str, classes: frozenset[str]) -> SceneObject:
+    if not isinstance(thing, dict) or not isinstance(thing.get("label"), str):
+        raise DataError(f'{where}: an object is {{"label", "xyxy", "sounding"}}, not {thing!r}.')
+    label = thing["label"]
+    _check_class(label, where, classes)
+    box = thing.get("xyxy")
+    if not isinstance(box, list) or len(box) != 4 or not all(_is_number(value) for value in box):
+        raise DataError(f'{where}: box of "{label}" is not four finite numbers: {box!r}; drop the box or mend it.')
+    x0, y0, x1, y1 = (float(value) for value in box)
+    for low, high, axis in ((x0, x1, "x"), (y0, y1, "y")):
+        if high < low:
+            raise DataError(
+                f'{where}: box of "{label}" has {axis}1 < {axis}0 ({high:g} < {low:g}); boxes are x0, y0, x1, y1 in '
+                "0..1. If these are x, y, w, h, write x + w and y + h in the last two places."
+            )
+        if low < 0 or high > 1:
+            raise DataError(
+                f'{where}: box of "{label}" leaves the frame ({axis} from {low:g} to {high:g}); boxes are fractions '
+                "of the frame, 0..1: divide pixels by its width and height."
+            )
+    if not isinstance(thing.get("sounding", True), bool):
+        raise DataError(f'{where}: "sounding" of "{label}" is true or false, not {thing["sounding"]!r}.')
+    return SceneObject(label, (x0, y0, x1, y1), thing.get("sounding", True))
+
+
+def _check_class(label: str, where: str, classes: frozenset[str]) -> None:
+    if label not in classes:
+        raise DataError(f'{where}: class "{label}" is not among the {len(classes)} classes of dataset.json.')
+
+
+def _check_path(path: Any, key: str, where: str) -> None:
+    if not isinstance(path, str):
+        raise DataError(f'{where}: "{key}" is a path inside the folder, not {path!r}.')
+    parts = PurePosixPath(path.replace("\\", "/"))
+    if parts.is_absolute() or ".." in parts.parts or ":" in parts.parts[0]:
+        raise DataError(f'{where}: "{key}" leaves the folder ({path}); paths are relative to it, without "..".')
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

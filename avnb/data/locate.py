@@ -1,0 +1,48 @@
+"""From a data set's name to a prepared folder: the real one where there is one, else the stand-in, and which it is."""
+
+from pathlib import Path
+
+from avnb.config import did_you_mean
+from avnb.data.benchmarks import BENCHMARKS
+from avnb.data.folder import DatasetInfo, read_info
+from avnb.errors import DataError, SettingsError
+from avnb.paths import data_dir, shown
+
+STAND_INS = {"music": "music-standin"}
+
+
+def locate(name: str, origin: str = "any", progress: bool = True) -> DatasetInfo:
+    """Return the prepared data set called ``name``; for "music" without data, render the stand-in first.
+
+    Raises SettingsError where no such data set exists (naming the nearest) and DataError where its folder is empty or
+    where ``origin`` "real" is asked for and only a stand-in is there. Introduced in notebooks/01_data_mixing.ipynb.
+    """
+    folder = data_dir() / name
+    prepared = sorted(path.parent.name for path in data_dir().glob("[!.]*/dataset.json"))
+    if not name or Path(name).name != name or name.startswith("."):
+        raise SettingsError(f"dataset = {name!r} is not the name of a folder of {shown(data_dir())}.")
+    if folder.is_dir() and not any(folder.iterdir()):
+        raise DataError(f"{shown(folder)} is empty. Prepare it as data/README.md says, or remove it.")
+    if folder.is_dir():
+        info = read_info(folder)
+        if origin == "real" and info.origin != "real":
+            raise DataError(f'{shown(folder)} is a stand-in (its dataset.json says so), and origin = "real" was asked.')
+        return info
+    if name not in BENCHMARKS:
+        known = sorted({*prepared, *BENCHMARKS})
+        raise SettingsError(
+            f'There is no data set "{name}".{did_you_mean(name, known)} Prepared in {shown(data_dir())}: '
+            f"{', '.join(prepared) or 'none'}. Benchmarks of the papers: {', '.join(BENCHMARKS)}."
+        )
+    if name not in STAND_INS or origin == "real":
+        raise DataError(
+            f"{BENCHMARKS[name].title} is not prepared: {shown(folder)} does not exist. Its videos cannot be "
+            "distributed; put your copy there in the format that data/README.md describes"
+            + ("." if name not in STAND_INS else ', or leave out origin = "real" to use the embedded stand-in.')
+        )
+    standin = data_dir() / STAND_INS[name]
+    if not (standin / "dataset.json").exists():
+        from avnb.data.standin import render
+
+        render(standin, progress=progress)
+    return read_info(standin)

@@ -1,0 +1,369 @@
+"""A benchmark decoded once into memory-mapped arrays, from which batches come without worker processes.
+
+Opening a store reads a page of JSON and maps the arrays: the same work for 1,000 clips and for 1,000,000. A store
+lies in data/.store, beside the prepared folders and not in them, so that a folder may be read-only or a link.
+Introduced in notebooks/01_data_mixing.ipynb.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+
+from avnb.data.clips import Clip, SceneObject
+from avnb.data.folder import SPLITS, DatasetInfo, Row, read_info, read_rows
+from avnb.errors import DataError
+from avnb.paths import data_dir, shown
+
+BROKEN_SHARE = 0.05  # more than this many undecodable clips stop the run
+SMALLEST_SIDE = 8  # pixels; below it a picture shows nothing
+SILENCE = 1e-4  # peak of a waveform in -1..1 below which nothing is heard
+FORMAT = 1  # of the arrays on disk; another number rebuilds them
+
+CLIP = np.dtype([("split", "u1"), ("subset", "u2"), ("line", "u4"), ("has_mask", "?"), ("video", "u4")])
+OBJECT = np.dtype([("class", "u2"), ("sounding", "?"), ("xyxy", "f4", 4)])
+
+
+@dataclass(frozen=True)
+class ClipShape:
+    """The shape of a store's clips: frames of ``size`` x ``size`` pixels, ``seconds`` of sound at ``rate`` Hz."""
+
+    size: int = 224
+    rate: int = 22050
+    seconds: float = 3.0
+
+    @property
+    def samples(self) -> int:
+        return round(self.rate * self.seconds)
+
+
+class Store:
+    """The clips of one benchmark as memory-mapped arrays. Introduced in notebooks/01_data_mixing.ipynb.
+
+    ``frames`` uint8 [clips, 3, size, size], ``waveforms`` int16 [clips, samples], ``masks`` uint8 [clips, size, size]
+    (k for the k-th object), ``labels`` bool [clips, classes] (the sounding ones).
+    """
+
+    def __init__(self, info: DatasetInfo, folder: Path, shape: ClipShape) -> None:
+        said = json.loads((folder / "store.json").read_text(encoding="utf-8"))
+        self.info, self.folder, self.shape = info, folder, shape
+        self.name, self.classes, self.origin = info.name, info.classes, info.origin
+        self.subsets: list[str] = said["subsets"]
+        self.broken: list[dict] = said["broken"]
+        self.silent: int = said["silent"]
+        arrays = {path.stem: np.load(path, mmap_mode="r") for path in folder.glob("*.npy") if "~" not in path.stem}
+        self.ids, self.clips, self.frames, self.waveforms = (
+            arrays[name] for name in ("ids", "clips", "frames", "waveforms")
+        )
+        self.masks, self.labels, self.objects, self.offsets = (
+            arrays[name] for name in ("masks", "labels", "objects", "offsets")
+        )
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def select(self, split: str, subset: str | None = None) -> Int[np.ndarray, " chosen"]:
+        """Return the indices of a split's clips (of one subset); raise DataError naming what there is where none is."""
+        chosen = self.clips["split"] == SPLITS.index(split)
+        if subset is not None:
+            code = self.subsets.index(subset) if subset in self.subsets else -1
+            chosen = chosen & (self.clips["subset"] == code)
+        if not chosen.any():
+            counted = ", ".join(f"{a} {b}: {n}" for (a, b), n in sorted(self.count().items()))
+            wanted = f"{split} {subset}" if subset else split
+            raise DataError(f'"{self.name}" has no clips in {wanted}. It has {counted}.')
+        return np.flatnonzero(chosen)
+
+    def count(self) -> dict[tuple[str, str], int]:
+        """Return the number of clips of each (split, subset)."""
+        pairs, counts = np.unique(self.clips[["split", "subset"]], return_counts=True)
+        return {(SPLITS[a], self.subsets[b]): int(n) for (a, b), n in zip(pairs.tolist(), counts, strict=True)}
+
+    def clip(self, index: int) -> Clip:
+        """Return one clip with its objects, to look at and listen to."""
+        things = self.objects[self.offsets[index] : self.offsets[index + 1]]
+        return Clip(
+            id=self.ids[index].decode(),
+            frame=np.array(self.frames[index]).transpose(1, 2, 0),
+            waveform=np.array(self.waveforms[index], np.float32) / 32767,
+            rate=self.shape.rate,
+            objects=tuple(
+                SceneObject(self.classes[thing["class"]], tuple(thing["xyxy"].tolist()), bool(thing["sounding"]))
+                for thing in things
+            ),
+            mask=np.array(self.masks[index]) if self.clips[index]["has_mask"] else None,
+            labels=tuple(self.classes[k] for k in np.flatnonzero(self.labels[index])),
+        )
+
+    def read_frames(self, index: Int[np.ndarray, "..."]) -> UInt8[Tensor, "... 3 size size"]:
+        """Return the frames at ``index``, of any shape."""
+        return torch.from_numpy(self.frames[index])
+
+    def read_waveforms(self, index: Int[np.ndarray, "..."]) -> Float[Tensor, "... time"]:
+        """Return the waveforms at ``index`` in -1..1, of any shape of index."""
+        return torch.from_numpy(self.waveforms[index]).float().div_(32767)
+
+    def read_labels(self, index: Int[np.ndarray, "..."]) -> Float[Tensor, "... classes"]:
+        """Return the sounding classes at ``index`` as multi-hot vectors."""
+        return torch.from_numpy(self.labels[index]).float()
+
+    def read_truth(
+        self, index: Int[np.ndarray, " batch"], classes: Int[np.ndarray, "batch sources"]
+    ) -> Float[Tensor, "batch sources size size"]:
+        """Return where the sounding objects of each asked class are: their mask, else their filled boxes, in 0 or 1."""
+        clip, thing = self._objects_of(index)
+        size, (batch, sources) = self.shape.size, classes.shape
+        objects = self.objects[thing]
+        asked = (objects["class"][:, None] == classes[clip]) & objects["sounding"][:, None]  # [objects, sources]
+        # k-th object of its clip -> is it of the asked source? Then the masks are looked up in that table.
+        table = np.zeros((batch, sources, 256), bool)
+        table[clip, :, thing - self.offsets[index][clip] + 1] = asked
+        has_mask = self.clips["has_mask"][index]
+        truth = np.zeros((batch, sources, size, size), np.float32)
+        masks = self.masks[index[has_mask]]
+        truth[has_mask] = np.take_along_axis(
+            table[has_mask], masks.reshape(len(masks), 1, size * size).astype(np.int64), axis=2
+        ).reshape(len(masks), sources, size, size)
+        boxed = asked & ~has_mask[clip][:, None]
+        which, source = np.nonzero(boxed)
+        corners = (objects["xyxy"][which] * size).astype(np.int64)  # int() of the corner, as the papers' evaluations do
+        line = np.arange(size)
+        inside_x = (line >= corners[:, 0:1]) & (line < corners[:, 2:3])
+        inside_y = (line >= corners[:, 1:2]) & (line < corners[:, 3:4])
+        np.maximum.at(truth, (clip[which], source), (inside_y[:, :, None] & inside_x[:, None, :]).astype(np.float32))
+        return torch.from_numpy(truth)
+
+    def has_truth(self, index: Int[np.ndarray, " batch"]) -> np.ndarray:
+        """Return which clips have at least one sounding object with a place, so that a map can be judged on them."""
+        clip, thing = self._objects_of(index)
+        found = np.zeros(len(index), bool)
+        found[clip[self.objects["sounding"][thing]]] = True
+        return found
+
+    def _objects_of(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return, for every object of the clips at ``index``, the clip's place in ``index`` and the object's number."""
+        counts = self.offsets[index + 1] - self.offsets[index]
+        clip = np.repeat(np.arange(len(index)), counts)
+        within = np.arange(len(clip)) - np.repeat(np.cumsum(counts) - counts, counts)
+        return clip, self.offsets[index][clip] + within
+
+    @cached_property
+    def report(self) -> str:
+        """What a reader should know before trusting the clips: how many there are, and which were left out and why."""
+        lines = [f"{self.name} ({self.origin}): {len(self):,} clips, {len(self.classes)} classes"]
+        lines += [f"  {split} {subset}: {n:,}" for (split, subset), n in sorted(self.count().items())]
+        if self.silent:
+            lines.append(f"  {self.silent:,} clips are silent (kept, but nothing can be learnt from them)")
+        lines += [f"  left out: {clip['id']} (line {clip['line']}): {clip['why']}" for clip in self.broken]
+        return "\n".join(lines)
+
+
+def open_store(folder: Path, shape: ClipShape, progress: bool = True) -> Store:
+    """Open the store of a prepared folder, decoding it first where that has not been done.
+
+    Raises DataError where the folder is not of the format, or more than 5 % of its clips cannot be decoded.
+    """
+    info = read_info(folder)
+    store = data_dir() / ".store" / f"{Path(folder).resolve().name}-{_fingerprint(folder, shape)}"
+    if not (store / "store.json").exists():
+        _build(info, store, shape, progress)
+    return Store(info, store, shape)
+
+
+def cached_array(
+    store: Store, name: str, shape: Sequence[int], compute: Callable[[np.memmap], None]
+) -> Float[np.ndarray, "clips *shape"]:
+    """Return a float16 array with a row a clip that lies beside the store, filling it once by ``compute(array)``."""
+    path = store.folder / f"{name}~cache.npy"
+    if not path.exists():
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            array = np.lib.format.open_memmap(temporary, "w+", np.float16, (len(store), *shape))
+            compute(array)
+            array.flush()
+            os.replace(temporary, path)
+        except OSError as error:
+            raise DataError(f"Cannot write {shown(path)}: {error.strerror}. Free some space and run again.") from None
+        finally:
+            temporary.unlink(missing_ok=True)
+    return np.load(path, mmap_mode="r")
+
+
+def _fingerprint(folder: Path, shape: ClipShape) -> str:
+    """Name what the arrays depend on: the two files of the format as they stand on disk, and the shape."""
+    parts = [FORMAT, shape]
+    for name in ("dataset.json", "metadata.jsonl"):
+        path = Path(folder) / name
+        stat = path.stat() if path.exists() else None
+        parts.append((str(path.resolve()), stat and (stat.st_size, stat.st_mtime_ns)))
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
+
+
+def _build(info: DatasetInfo, store: Path, shape: ClipShape, progress: bool) -> None:
+    from tqdm.auto import tqdm
+
+    rows = read_rows(info.folder, info.classes)
+    temporary = store.with_name(f"{store.name}.{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        temporary.mkdir(parents=True)
+        size = shape.size
+        frames = np.lib.format.open_memmap(temporary / "frames.npy", "w+", np.uint8, (len(rows), 3, size, size))
+        sounds = np.lib.format.open_memmap(temporary / "waveforms.npy", "w+", np.int16, (len(rows), shape.samples))
+        masks = np.lib.format.open_memmap(temporary / "masks.npy", "w+", np.uint8, (len(rows), size, size))
+        why: list[str | None] = [None] * len(rows)
+
+        def decode(place: int) -> None:
+            try:
+                row = rows[place]
+                frames[place] = read_frame(info.folder / row.frame, size)
+                sounds[place] = np.round(read_waveform(info.folder / row.audio, row.start, shape) * 32767)
+                if row.mask is not None:
+                    masks[place] = read_mask(info.folder / row.mask, size, len(row.objects))
+            except DataError as error:
+                why[place] = str(error)
+
+        # Pillow, libsndfile and soxr let go of the interpreter while they work: threads use every core.
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(tqdm(pool.map(decode, range(len(rows))), f"decode {info.name}", len(rows), disable=not progress))
+        _write_tables(info, rows, why, temporary, frames, sounds, masks)
+        if store.exists():  # half of an older build, or another process's that has just finished
+            shutil.rmtree(store) if not (store / "store.json").exists() else None
+        if not store.exists():
+            temporary.rename(store)
+    except OSError as error:
+        raise DataError(
+            f'Cannot write the decoded clips of "{info.name}" to {shown(store.parent)}: {error.strerror}. '
+            "Free some space, or point AVNB_DATA to a larger disk."
+        ) from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _write_tables(
+    info: DatasetInfo,
+    rows: list[Row],
+    why: list[str | None],
+    folder: Path,
+    frames: np.memmap,
+    sounds: np.memmap,
+    masks: np.memmap,
+) -> None:
+    """Write the small arrays; where clips were broken, close the gaps they left in the large ones."""
+    good = [place for place, reason in enumerate(why) if reason is None]
+    broken = [{"id": rows[i].id, "line": rows[i].line, "why": reason} for i, reason in enumerate(why) if reason]
+    if len(broken) > BROKEN_SHARE * len(rows):
+        named = "; ".join(f"{clip['id']} (line {clip['line']}): {clip['why']}" for clip in broken[:3])
+        raise DataError(
+            f'{len(broken):,} of {len(rows):,} clips of "{info.name}" cannot be decoded, more than '
+            f"{BROKEN_SHARE:.0%}. The first: {named}. Mend or remove these rows of metadata.jsonl."
+        )
+    if broken:
+        for name, array in (("frames", frames), ("waveforms", sounds), ("masks", masks)):
+            kept = np.lib.format.open_memmap(folder / f"{name}~", "w+", array.dtype, (len(good), *array.shape[1:]))
+            for to, place in enumerate(good):
+                kept[to] = array[place]
+            kept.flush()
+            os.replace(folder / f"{name}~", folder / f"{name}.npy")
+            if name == "waveforms":
+                sounds = kept
+    rows = [rows[place] for place in good]
+    subsets = sorted({row.subset for row in rows})
+    number = {label: k for k, label in enumerate(info.classes)}
+    video = {name: k for k, name in enumerate(dict.fromkeys(row.video for row in rows))}
+    clips = np.array(
+        [
+            (SPLITS.index(row.split), subsets.index(row.subset), row.line, row.mask is not None, video[row.video])
+            for row in rows
+        ],
+        CLIP,
+    )
+    labels = np.zeros((len(rows), len(info.classes)), bool)
+    for place, row in enumerate(rows):
+        labels[place, [number[label] for label in row.labels]] = True
+    objects = [(number[thing.label], thing.sounding, thing.xyxy) for row in rows for thing in row.objects]
+    np.save(folder / "clips.npy", clips)
+    np.save(folder / "labels.npy", labels)
+    np.save(folder / "objects.npy", np.array(objects, OBJECT))
+    np.save(folder / "offsets.npy", np.cumsum([0, *(len(row.objects) for row in rows)]))
+    np.save(folder / "ids.npy", np.array([row.id.encode() for row in rows]))
+    silent = sum(int(np.abs(sound.astype(np.int32)).max(initial=0) < SILENCE * 32767) for sound in sounds)
+    said = {"subsets": subsets, "broken": broken, "silent": silent}
+    (folder / "store.json").write_text(json.dumps(said), encoding="utf-8")
+
+
+def read_frame(path: Path, size: int) -> UInt8[np.ndarray, "3 size size"]:
+    """Decode a picture and resize it to ``size`` x ``size`` (bicubic, aspect ratio not kept, as the papers' tests do).
+
+    Raises DataError where it cannot be decoded or is too small to show anything.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            if min(image.size) < SMALLEST_SIDE:
+                raise DataError(f"{shown(path)} is {image.width} x {image.height} pixels; {SMALLEST_SIDE} are needed")
+            rgb = image.convert("RGB")
+    except DataError:
+        raise
+    except FileNotFoundError:
+        raise DataError(f"{shown(path)} is missing") from None
+    except Exception as error:  # Pillow raises many types on damaged files
+        raise DataError(f"{shown(path)} is not a picture that can be decoded ({type(error).__name__})") from None
+    if rgb.size != (size, size):
+        rgb = rgb.resize((size, size), Image.Resampling.BICUBIC)
+    return np.asarray(rgb).transpose(2, 0, 1)
+
+
+def read_mask(path: Path, size: int, objects: int) -> UInt8[np.ndarray, "size size"]:
+    """Decode an 8-bit mask of object numbers, resized to the nearest pixel; raise DataError where that fails."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            mask = image if image.mode in ("L", "P") else image.convert("L")
+            numbers = np.asarray(mask.resize((size, size), Image.Resampling.NEAREST))
+    except FileNotFoundError:
+        raise DataError(f"{shown(path)} is missing") from None
+    except Exception as error:
+        raise DataError(f"{shown(path)} is not a mask that can be decoded ({type(error).__name__})") from None
+    if numbers.max() > objects:
+        raise DataError(f"{shown(path)} numbers an object {numbers.max()}, but its row lists {objects}")
+    return numbers
+
+
+def read_waveform(path: Path, start: float, shape: ClipShape) -> Float[np.ndarray, " time"]:
+    """Decode ``seconds`` of sound from ``start`` as mono at the store's rate; a shorter sound is repeated to fill it.
+
+    Any depth and any number of channels that libsndfile reads; raises DataError where there is no sound at all.
+    """
+    import soundfile
+
+    try:
+        with soundfile.SoundFile(path) as file:
+            file.seek(min(round(start * file.samplerate), file.frames))
+            wanted = int(np.ceil(shape.seconds * file.samplerate)) + 1
+            heard, rate = file.read(wanted, dtype="float32", always_2d=True), file.samplerate
+    except (RuntimeError, OSError) as error:  # libsndfile's errors are RuntimeErrors
+        reason = "is missing" if not path.exists() else f"is not a sound that can be decoded ({type(error).__name__})"
+        raise DataError(f"{shown(path)} {reason}") from None
+    if len(heard) == 0:
+        raise DataError(f"{shown(path)} holds no sound from {start:g} s on")
+    mono = heard.mean(axis=1)
+    if not np.isfinite(mono).all():
+        raise DataError(f"{shown(path)} holds samples that are not numbers")
+    if rate != shape.rate:
+        import soxr  # what librosa.resample calls; importing librosa itself takes seconds
+
+        mono = soxr.resample(mono, rate, shape.rate)
+    return np.clip(np.resize(mono, shape.samples), -1, 1)  # np.resize repeats what is too short

@@ -1,0 +1,174 @@
+"""Method x benchmark -> rows: one evaluation for every method, with the rows that need no model beside it.
+
+Introduced in notebooks/04_avgn.ipynb.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from avnb.data.benchmarks import BENCHMARKS
+from avnb.data.clips import Recipe
+from avnb.data.mixing import draw_partners, make_batch
+from avnb.data.store import Store
+from avnb.errors import DataError
+from avnb.metrics import trivial
+from avnb.metrics.localization import (
+    area_under_curve,
+    average_precision,
+    class_mean,
+    iou,
+    piap,
+    success_rate,
+    threshold_rule,
+    upsample,
+)
+from avnb.models.method import Method
+
+CHUNK = 24  # images judged at once
+THRESHOLDS = (0.1, 0.3, 0.5)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What a method is asked: which clips, how many sources, how their frames lie, and when a pixel counts as found.
+
+    ``subset`` names the clips; ``limit`` (0: all) how many mixtures at most, drawn evenly.
+    """
+
+    subset: str
+    sources: int = 1
+    geometry: str = "single"
+    threshold_rule: str = "top_half"
+    split: str = "test"
+    limit: int = 0
+
+    def mixtures(self, store: Store) -> Int[np.ndarray, "mixtures clips"]:
+        """Return the test mixtures: the same for every method and seed."""
+        recipe = self.recipe
+        chosen = store.select(self.split, "solo" if recipe.clips > 1 else self.subset)
+        chosen = chosen[store.has_truth(chosen)]
+        chosen = chosen[store.labels[chosen].sum(axis=1) == (self.sources if recipe.clips == 1 else 1)]
+        if len(chosen) == 0:
+            raise DataError(f'"{store.name}" has no {self.split} clips with ground truth for {self}.')
+        if self.limit:
+            chosen = chosen[np.linspace(0, len(chosen) - 1, min(self.limit, len(chosen))).round().astype(int)]
+        pool = store.select(self.split, "solo") if recipe.clips > 1 else chosen
+        generator = np.random.default_rng([2023, self.sources])
+        return draw_partners(store, chosen, pool, recipe.clips, generator, recipe.distinct_classes)
+
+    @property
+    def recipe(self) -> Recipe:
+        """How the mixtures are made."""
+        return Recipe(self.sources, self.geometry)
+
+
+def trials_of(store: Store, limit: int = 0) -> list[Trial]:
+    """Return the trials that a benchmark's clips allow: its own subsets, and duets and trios side by side."""
+    subsets = {subset for split, subset in store.count() if split == "test"}
+    trials = [Trial(name, limit=limit) for name in ("solo", "photo", "test") if name in subsets]
+    if "solo" in subsets:
+        trials += [Trial(name, n, "side_by_side", limit=limit) for name, n in (("duet", 2), ("trio", 3))]
+    if "duet" in subsets:
+        trials.append(Trial("duet", 2, "one_frame", limit=limit))
+    return trials
+
+
+def evaluate(
+    method: Method,
+    store: Store,
+    trial: Trial,
+    classes: Iterable[str] = ("oracle", "predicted"),
+    progress: bool = True,
+) -> tuple[list[dict[str, Any]], dict[str, Tensor]]:
+    """Judge a method, and the centre, the whole image, chance and the oracle, on one trial.
+
+    Returns the rows (percentages, 0..100) and what a heatmap needs: "maps" [mixtures, sources, h, w] as the method
+    made them for the true classes, "mixtures" and "classes". ``classes``: "oracle" asks for the true classes;
+    "predicted" for as many as sound, chosen by the method, and a sounding class it does not name scores 0.
+    """
+    from tqdm.auto import tqdm
+
+    device, rule = torch.device(method.settings.device), threshold_rule(trial.threshold_rule)
+    mixtures = trial.mixtures(store)
+    scores: dict[tuple[str, str], list[dict[str, Tensor]]] = {}
+    shown: dict[str, list[Tensor]] = {"maps": [], "classes": []}
+    method.eval()
+    bar = tqdm(total=len(mixtures), desc=f"evaluate {trial.subset} {trial.geometry}", disable=not progress, leave=False)
+    for number, start in enumerate(range(0, len(mixtures), CHUNK)):
+        batch = make_batch(store, mixtures[start : start + CHUNK], trial.recipe, truth=True).to(device)
+        sources, asked = trial.sources, batch.source_classes
+        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            small = method.localize(batch.frames, batch.mixture, asked).float()
+            probabilities = method.recognize(batch.mixture)
+        shown["maps"].append(small.cpu())
+        shown["classes"].append(asked.cpu())
+        maps = upsample(small, batch.truth.shape[-2:])
+        judged = {(method.settings.METHOD, "oracle"): (maps, None)}
+        if "predicted" in classes and probabilities is not None:
+            judged[method.settings.METHOD, "predicted"] = (maps, _named(probabilities.float(), asked))
+        for name in trivial.NAMES:
+            judged[name, "none"] = (trivial.trivial_maps(name, batch.truth, seed=number), None)
+        for key, (candidate, named) in judged.items():
+            if key[1] in (*classes, "none"):
+                scores.setdefault(key, []).append(_score(candidate, batch.truth, rule, named, sources))
+        bar.update(len(mixtures[start : start + CHUNK]))
+    bar.close()
+    rows = [
+        {
+            "method": name, "benchmark": store.name, "subset": trial.subset, "sources": trial.sources,
+            "geometry": trial.geometry, "classes": how, "threshold_rule": rule.name, "clips": len(mixtures),
+            "origin": store.origin, **_summary(parts, trial),
+        }
+        for (name, how), parts in scores.items()
+    ]  # fmt: skip
+    return rows, {name: torch.cat(parts) for name, parts in shown.items()} | {"mixtures": torch.from_numpy(mixtures)}
+
+
+def published_rule(benchmark: str, subset: str, paper: str) -> str:
+    """Return the threshold rule with which ``paper`` judged the subset; "top_half" where it names none."""
+    if benchmark not in BENCHMARKS:
+        return "top_half"
+    rules = {protocol.subset: protocol.threshold_rules for protocol in BENCHMARKS[benchmark].protocols}
+    return rules.get(subset, {}).get(paper, "top_half")
+
+
+def _named(
+    probabilities: Float[Tensor, "batch classes"], asked: Int[Tensor, "batch sources"]
+) -> Float[Tensor, "batch sources"]:
+    """Return 1 for each true class that is among the N most probable, N being how many sound, else 0."""
+    top = probabilities.topk(asked.shape[1], dim=1).indices
+    return (asked[:, :, None] == top[:, None, :]).any(dim=2).float()
+
+
+def _score(
+    maps: Float[Tensor, "batch sources height width"],
+    truth: Float[Tensor, "batch sources height width"],
+    rule: Any,
+    named: Float[Tensor, "batch sources"] | None,
+    sources: int,
+) -> dict[str, Tensor]:
+    """Return "ap" and "iou" per source, [batch, sources], and "piap" per image, [batch]."""
+    flat, flat_truth = maps.flatten(0, 1), truth.flatten(0, 1)
+    ap = average_precision(flat, flat_truth).view(-1, sources)
+    overlap = iou(rule(flat), flat_truth).view(-1, sources)
+    if named is not None:
+        ap, overlap = ap * named, overlap * named
+    return {"ap": ap.cpu(), "iou": overlap.cpu(), "piap": piap(maps, truth).cpu()}
+
+
+def _summary(parts: list[dict[str, Tensor]], trial: Trial) -> dict[str, float]:
+    ap, overlap, joint = (torch.cat([part[name] for part in parts]) for name in ("ap", "iou", "piap"))
+    image_iou = class_mean(overlap)
+    single = trial.sources == 1
+    row = {"AP" if single else "CAP": float(class_mean(ap).nanmean())}
+    if not single:
+        row["PIAP"] = float(joint.nanmean())
+    row |= {f"{'IoU' if single else 'CIoU'}@{at}": success_rate(image_iou, at) for at in THRESHOLDS}
+    row["AUC"] = area_under_curve(image_iou)
+    return {name: round(100 * value, 2) for name, value in row.items()}

@@ -1,0 +1,62 @@
+"""What every method offers: its objective, its maps, its features, and the stages in which it is trained."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor, nn
+
+from avnb.config import Settings
+from avnb.data.clips import Batch, Recipe
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of the training: so many epochs on examples made by ``recipes``, whose batches take turns.
+
+    ``begin`` runs before the first epoch, with a function that yields the training batches: what happens between
+    stages (DSOL's clustering) happens there.
+    """
+
+    name: str
+    epochs: int
+    recipes: tuple[Recipe, ...]
+    begin: Callable[[Callable[[], Iterable[Batch]]], None] | None = None
+
+
+class Method(nn.Module):
+    """A method of the papers. ``trunk`` is the network that looks at frames; a frozen one's features are cached."""
+
+    SETTINGS: ClassVar[type[Settings]] = Settings
+    settings: Settings
+    trunk: nn.Module
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Return "total" and each of its terms by the paper's name, as scalars."""
+        raise NotImplementedError
+
+    def localize(
+        self,
+        frames: Shaped[Tensor, "batch 3 height width"],
+        mixture: Float[Tensor, "batch time"],
+        classes: Int[Tensor, "batch sources"] | None = None,
+        features: Float[Tensor, "batch channels rows columns"] | None = None,
+    ) -> Float[Tensor, "batch sources rows columns"]:
+        """Return a similarity map per source: of the given classes where the method knows classes.
+
+        ``features`` are the frozen trunk's maps of ``frames``, where they are already known.
+        """
+        raise NotImplementedError
+
+    def recognize(self, mixture: Float[Tensor, "batch time"]) -> Float[Tensor, "batch classes"] | None:
+        """Return the probability that each class sounds; None where the method knows no classes."""
+        return None
+
+    def embed(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the features that t-SNE and retrieval look at."""
+        raise NotImplementedError
+
+    def stages(self) -> list[Stage]:
+        """Return how the method is trained; most have one stage."""
+        raise NotImplementedError

@@ -1,0 +1,181 @@
+"""outputs/<method>/<benchmark>/<run>: settings, weights, optimizer state, history, metrics and maps of a run.
+
+history.json is written last in every epoch and names the files that belong to it, so that a run killed at any moment
+leaves its last complete epoch. Tensors are kept as safetensors: nothing here is ever unpickled.
+"""
+
+import errno
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from avnb.config import Settings
+from avnb.errors import RunError
+from avnb.paths import outputs_dir, shown, whole_file
+
+NOT_PART_OF_THE_RESULT = ("device", "resume")
+
+
+class Run:
+    """A run's folder. ``history`` has a row per finished epoch; the row with the best validation is ``best``."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder)
+        self.history: list[dict[str, Any]] = []
+        self.best: int | None = None
+        if (self.folder / "history.json").exists():
+            said = _read_json(self.folder / "history.json")
+            self.history, self.best = said["epochs"], said["best"]
+
+    @classmethod
+    def of(cls, settings: Settings, benchmark: str, data: str = "") -> "Run":
+        """Return the run of these settings on this data: the one on disk if there is one, else a new one.
+
+        ``data`` is what tells two data sets of one name apart. With ``settings.resume`` false a folder of its own is
+        taken, and what an earlier run left stays where it is.
+        """
+        said = {key: value for key, value in settings.as_dict().items() if key not in NOT_PART_OF_THE_RESULT}
+        mark = hashlib.sha256(json.dumps([said, data], sort_keys=True).encode()).hexdigest()[:8]
+        base = outputs_dir() / settings.METHOD / benchmark
+        folder = base / f"{settings.preset}-seed{settings.seed}-{mark}"
+        again = 2
+        while not settings.resume and folder.exists():
+            folder = base / f"{settings.preset}-seed{settings.seed}-{mark}-{again}"
+            again += 1
+        run = cls(folder)
+        run.write_json("settings.json", {"method": settings.METHOD, "benchmark": benchmark, **settings.as_dict()})
+        return run
+
+    def save_epoch(self, model: nn.Module, optimizer: torch.optim.Optimizer, row: dict[str, Any], better: bool) -> None:
+        """Write an epoch's weights and optimizer state, then the history that makes them count.
+
+        Raises RunError where the disk is full; the epoch before is still whole then.
+        """
+        number = len(self.history)
+        try:
+            _save(self.folder / f"weights-{number:04d}.safetensors", saved_state(model), self._header(number))
+            _save(self.folder / f"optimizer-{number:04d}.safetensors", _flat(optimizer), self._header(number))
+            best = number if better else self.best
+            self.write_json("history.json", {"best": best, "epochs": [*self.history, row]})
+        except (OSError, SafetensorError) as error:
+            full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT) or "space" in str(error)
+            reason = "no space is left on the device" if full else str(error)
+            kept = f"epoch {number}" if number else "nothing yet"
+            raise RunError(
+                f"Epoch {number + 1} cannot be written to {shown(self.folder)}: {reason}. Kept: {kept}. "
+                "Free some space and run again: training continues from there."
+            ) from None
+        self.history.append(row)
+        self.best = best
+        for kind, wanted in (("weights", {number, best}), ("optimizer", {number})):
+            for path in self.folder.glob(f"{kind}-*.safetensors"):
+                if int(path.stem.split("-")[1]) not in wanted:
+                    path.unlink(missing_ok=True)
+
+    def load_last(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        """Put the last finished epoch into ``model`` and ``optimizer``."""
+        number = len(self.history) - 1
+        load_weights(model, self.folder / f"weights-{number:04d}.safetensors", self._method())
+        _unflatten(optimizer, _load(self.folder / f"optimizer-{number:04d}.safetensors", self._method()))
+
+    def load_best(self, model: nn.Module) -> None:
+        """Put the epoch that did best on the validation split into ``model``."""
+        if self.best is None:
+            raise RunError(f"{shown(self.folder)} has no finished epoch; train it first.")
+        load_weights(model, self.folder / f"weights-{self.best:04d}.safetensors", self._method())
+
+    def write_json(self, name: str, said: Any) -> None:
+        """Write a JSON file of the run, whole or not at all."""
+        with whole_file(self.folder / name) as temporary:
+            temporary.write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
+
+    def save_maps(self, maps: Mapping[str, Tensor]) -> None:
+        """Write localization maps (half precision) and what they belong to."""
+        tensors = {name: (value.half() if value.is_floating_point() else value) for name, value in maps.items()}
+        _save(self.folder / "maps.safetensors", tensors, self._header(len(self.history)))
+
+    def load_maps(self) -> dict[str, Tensor]:
+        """Return what ``save_maps`` wrote."""
+        return _load(self.folder / "maps.safetensors", self._method())
+
+    def _method(self) -> str:
+        return self.folder.parents[1].name
+
+    def _header(self, epoch: int) -> dict[str, str]:
+        return {"method": self._method(), "epoch": str(epoch)}
+
+
+def find_runs(method: str = "*", benchmark: str = "*") -> list[Run]:
+    """Return the finished runs of a method on a benchmark, the newest first."""
+    folders = [path.parent for path in outputs_dir().glob(f"{method}/{benchmark}/*/metrics.json")]
+    return [Run(folder) for folder in sorted(folders, key=lambda path: -(path / "metrics.json").stat().st_mtime)]
+
+
+def saved_state(model: nn.Module) -> dict[str, Tensor]:
+    """Return the state that a run keeps: everything but frozen trunks, which come with the packages."""
+    frozen = tuple(f"{name}." for name, module in model.named_modules() if getattr(module, "frozen", False))
+    return {name: value for name, value in model.state_dict().items() if not name.startswith(frozen)}
+
+
+def load_weights(model: nn.Module, path: Path, method: str) -> None:
+    """Load a weights file into ``model``; raise RunError where it is another method's, or no such file."""
+    state = _load(path, method)
+    shapes = [{name: value.shape for name, value in there.items()} for there in (state, saved_state(model))]
+    differs = [name for name in shapes[0].keys() | shapes[1].keys() if shapes[0].get(name) != shapes[1].get(name)]
+    if differs:
+        raise RunError(
+            f'{shown(path)} does not fit this model: "{sorted(differs)[0]}" and {len(differs) - 1} others differ. '
+            "It was trained with other settings; settings.json beside it tells which."
+        )
+    model.load_state_dict(state, strict=False)
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise RunError(f"{shown(path)} is damaged ({error}); delete its folder to train anew.") from None
+
+
+def _save(path: Path, tensors: Mapping[str, Tensor], header: dict[str, str]) -> None:
+    with whole_file(path) as temporary:
+        save_file({name: value.detach().contiguous() for name, value in tensors.items()}, temporary, header)
+
+
+def _load(path: Path, method: str) -> dict[str, Tensor]:
+    try:
+        with safe_open(path, "pt") as file:
+            trained = (file.metadata() or {}).get("method")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    except FileNotFoundError:
+        raise RunError(f"{shown(path)} is missing; delete its folder to train anew.") from None
+    except (SafetensorError, OSError) as error:
+        raise RunError(
+            f"{shown(path)} is truncated or no safetensors file ({error}). Pickled checkpoints (.pt, .pth) are never "
+            "opened, since they can run code; delete the run's folder to train anew."
+        ) from None
+    if trained != method:
+        raise RunError(f'{shown(path)} holds weights of "{trained}", not of "{method}".')
+    return tensors
+
+
+def _flat(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Return an optimizer's state as named tensors."""
+    state = optimizer.state_dict()["state"]
+    return {f"{number}.{name}": value for number, entry in state.items() for name, value in entry.items()}
+
+
+def _unflatten(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    said = optimizer.state_dict()
+    said["state"] = {}
+    for key, value in tensors.items():
+        number, name = key.split(".", 1)
+        said["state"].setdefault(int(number), {})[name] = value
+    optimizer.load_state_dict(said)

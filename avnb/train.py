@@ -1,0 +1,250 @@
+"""fit(): the only training loop.
+
+Chance is a function of (seed, stage, epoch) and the learning rate of the step, so that a run that was interrupted and
+resumed ends where an uninterrupted one does, to the bit on a CPU. Introduced in notebooks/04_avgn.ipynb.
+"""
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from einops import rearrange
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from avnb.data.augment import augment
+from avnb.data.clips import Batch, Recipe
+from avnb.data.mixing import draw_partners, make_batch, side_by_side
+from avnb.data.store import Store, cached_array
+from avnb.errors import RunError, SettingsError
+from avnb.metrics.localization import average_precision, upsample
+from avnb.models.method import Method, Stage
+from avnb.runs import Run
+
+HELD_OUT = 0.1  # of the training clips, for validation where a benchmark has no such split
+WARM_UP = 0.1  # of a one-cycle schedule
+
+
+@dataclass(frozen=True)
+class Examples:
+    """The clips that a method is trained and validated on, and the frozen trunk's features of them."""
+
+    store: Store
+    train: Int[np.ndarray, " clips"]
+    val: Int[np.ndarray, " clips"]
+    features: np.ndarray | None
+
+    def batch(self, mixture: Int[np.ndarray, "batch clips"], recipe: Recipe, truth: bool = False) -> Batch:
+        """Return the batch of these mixtures, with the frozen trunk's features where they can be laid out."""
+        batch = make_batch(self.store, mixture, recipe, truth)
+        if self.features is None or recipe.geometry == "grid":
+            return batch
+        tiles = torch.from_numpy(self.features[mixture]).float()
+        if recipe.geometry == "separate":
+            return replace(batch, features=rearrange(tiles, "b n c h w -> (b n) c h w"))
+        if recipe.geometry == "first":
+            return replace(batch, features=tiles[:, 0])
+        return replace(batch, features=side_by_side(tiles))
+
+
+def fit(method: Method, store: Store, run: Run, progress: bool = True) -> list[dict[str, Any]]:
+    """Train ``method`` on the store's solo clips, a checkpoint an epoch, and return the history.
+
+    Continues where ``run`` stands; leaves the weights of the best validation epoch in ``method``. Raises RunError on
+    a loss that is not a number, naming the batch, and SettingsError on a batch larger than the split. Ctrl-C keeps
+    every finished epoch.
+    """
+    from tqdm.auto import tqdm
+
+    settings = method.settings
+    device = torch.device(settings.device)
+    method.to(device, memory_format=torch.channels_last if device.type == "cuda" else torch.preserve_format)
+    examples = gather_examples(method, store, progress)
+    optimizer = torch.optim.AdamW(
+        [weight for weight in method.parameters() if weight.requires_grad],
+        lr=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+    )
+    if run.history:
+        run.load_last(method, optimizer)
+    stages = method.stages()
+    plan = [(number, epoch) for number, stage in enumerate(stages) for epoch in range(stage.epochs)]
+    per_epoch = len(examples.train) // settings.batch_size
+    bar = tqdm(total=len(plan), initial=len(run.history), desc=settings.METHOD, unit="epoch", disable=not progress)
+    try:
+        for done in range(len(run.history), len(plan)):
+            number, epoch = plan[done]
+            stage = stages[number]
+            if epoch == 0 and stage.begin is not None:
+                stage.begin(partial(_batches, examples, stage, settings, (number, 0)))
+            started = time.perf_counter()
+            torch.manual_seed(_seed(settings.seed, number, epoch))
+            steps = _train_epoch(method, examples, stage, optimizer, (number, epoch), len(plan), done * per_epoch, bar)
+            row = {"epoch": done + 1, "stage": stage.name, **steps, **validate(method, examples, stage)}
+            row["seconds"] = round(time.perf_counter() - started, 2)
+            row["pairs_per_second"] = round(per_epoch * settings.batch_size / row["seconds"], 1)
+            better = run.best is None or _score(row) >= _score(run.history[run.best])
+            run.save_epoch(method, optimizer, row, better)
+            bar.update()
+    except KeyboardInterrupt:
+        bar.write(
+            f"Stopped in epoch {len(run.history) + 1}; the {len(run.history)} before it are kept. Run again to go on."
+        )
+        raise
+    finally:
+        bar.close()
+    run.load_best(method)
+    return run.history
+
+
+def gather_examples(method: Method, store: Store, progress: bool = True) -> Examples:
+    """Choose the clips to train and validate on, and cache the features of a frozen trunk beside the store."""
+    settings = method.settings
+    train = store.select("train", "solo" if ("train", "solo") in store.count() else None)
+    labelled = store.labels[train].sum(axis=1) == 1
+    train = train[labelled]  # a clip with several sounding classes is no source of a mixture
+    if ("val", "solo") in store.count():
+        val = store.select("val", "solo")
+    else:
+        order = np.random.default_rng(0).permutation(len(train))
+        held = max(1, round(HELD_OUT * len(train)))
+        train, val = np.sort(train[order[held:]]), np.sort(train[order[:held]])
+    if settings.limit:
+        train, val = (part[:: max(1, len(part) // settings.limit)][: settings.limit] for part in (train, val))
+    if settings.batch_size > len(train):
+        raise SettingsError(
+            f'batch_size = {settings.batch_size} is larger than the training split of "{store.name}", which offers '
+            f"{len(train)} solo clips; take at most that many."
+        )
+    features = None
+    if getattr(method.trunk, "frozen", False):
+        features = cached_features(method.trunk, store, np.concatenate([train, val]), settings.device, progress)
+    return Examples(store, train, val, features)
+
+
+def cached_features(
+    trunk: torch.nn.Module, store: Store, wanted: Int[np.ndarray, " clips"], device: str, progress: bool
+) -> Float[np.ndarray, "clips channels rows columns"]:
+    """Return the frozen trunk's maps of the wanted clips (half precision), computed at most once per store."""
+    from tqdm.auto import tqdm
+
+    trunk = trunk.to(device)
+    rows = store.shape.size // trunk.stride
+
+    def compute(array: np.ndarray) -> None:
+        bar = tqdm(total=len(wanted), desc="features of the frozen trunk", unit="frame", disable=not progress)
+        for chunk in np.array_split(wanted, math.ceil(len(wanted) / 32)):
+            array[chunk] = trunk(store.read_frames(chunk).to(device)).cpu().numpy()
+            bar.update(len(chunk))
+        bar.close()
+
+    mark = f"{type(trunk).__name__}-{len(wanted)}-{wanted.sum()}"
+    return cached_array(store, mark, (trunk.channels, rows, rows), compute)
+
+
+@torch.no_grad()
+def validate(method: Method, examples: Examples, stage: Stage) -> dict[str, float]:
+    """Return "val_loss" and, where the validation clips have ground truth, "val_ap" (0..100), on fixed mixtures.
+
+    ``val_ap`` is the mean pixel-wise AP over the sources of the stage's mixtures, classes given.
+    """
+    method.eval()
+    settings, device = method.settings, torch.device(method.settings.device)
+    losses, scores = [], []
+    size = min(settings.batch_size, len(examples.val))
+    judged = examples.store.has_truth(examples.val).all()
+    for number, recipe in enumerate(stage.recipes):
+        generator = np.random.default_rng([settings.seed, number])
+        mixtures = draw_partners(
+            examples.store, examples.val, examples.val, recipe.clips, generator, recipe.distinct_classes
+        )
+        for start in range(0, len(mixtures) - size + 1, size):
+            batch = examples.batch(mixtures[start : start + size], recipe, truth=bool(judged)).to(device)
+            with _autocast(device):
+                losses.append(method.loss(batch)["total"].item())
+                maps = method.localize(batch.frames, batch.mixture, batch.source_classes, batch.features)
+            if judged:
+                maps = upsample(maps.float(), batch.truth.shape[-2:]).flatten(0, 1)
+                scores.append(average_precision(maps, batch.truth.flatten(0, 1)))
+    row = {"val_loss": float(np.mean(losses))}
+    if judged:
+        row["val_ap"] = 100 * float(torch.cat(scores).nanmean())
+    return row
+
+
+def _train_epoch(
+    method: Method,
+    examples: Examples,
+    stage: Stage,
+    optimizer: torch.optim.Optimizer,
+    place: tuple[int, int],
+    epochs: int,
+    step: int,
+    bar: Any,
+) -> dict[str, float]:
+    settings, device = method.settings, torch.device(method.settings.device)
+    method.train()
+    totals: dict[str, Tensor] = {}
+    steps = len(examples.train) // settings.batch_size
+    for number, (mixture, recipe, batch) in enumerate(_batches(examples, stage, settings, place)):
+        batch = augment(batch.to(device), recipe, crop=settings.crop)
+        for group in optimizer.param_groups:
+            group["lr"] = settings.learning_rate * _schedule(settings.schedule, (step + number) / (epochs * steps))
+        with _autocast(device):
+            terms = method.loss(batch)
+        if not torch.isfinite(terms["total"]):
+            ids = ", ".join(examples.store.ids[clip].decode() for clip in mixture[:3].flatten())
+            raise RunError(
+                f"The loss is {terms['total'].item()} in batch {number + 1} of epoch {place[1] + 1} ({stage.name}), "
+                f"whose first clips are {ids}. Lower learning_rate (now {settings.learning_rate:g}) and run again; the "
+                f"epochs before this one are kept."
+            )
+        optimizer.zero_grad(set_to_none=True)
+        terms["total"].backward()
+        optimizer.step()
+        for name, value in terms.items():
+            totals[name] = totals.get(name, 0) + value.detach()
+        if number % 5 == 0:
+            bar.set_postfix_str(f"batch {number + 1}/{steps}, loss {terms['total'].item():.3f}")
+    return {name: float(value) / steps for name, value in totals.items()}
+
+
+def _batches(
+    examples: Examples, stage: Stage, settings: Any, place: tuple[int, int]
+) -> Iterator[tuple[np.ndarray, Recipe, Batch]]:
+    """Yield every training clip once, in mixtures of the stage's recipes, whose batches take turns."""
+    generator = np.random.default_rng([settings.seed, *place])
+    order = generator.permutation(examples.train)
+    for number in range(len(order) // settings.batch_size):
+        recipe = stage.recipes[number % len(stage.recipes)]
+        anchors = order[number * settings.batch_size : (number + 1) * settings.batch_size]
+        mixture = draw_partners(
+            examples.store, anchors, examples.train, recipe.clips, generator, recipe.distinct_classes
+        )
+        yield mixture, recipe, examples.batch(mixture, recipe)
+
+
+def _schedule(name: str, done: float) -> float:
+    """Return the learning rate's factor when ``done`` (0..1) of the training is over."""
+    if name == "constant":
+        return 1.0
+    if done < WARM_UP:
+        return max(0.05, done / WARM_UP)
+    return 0.5 * (1 + math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP)))
+
+
+def _seed(*parts: int) -> int:
+    return int(np.random.SeedSequence(parts).generate_state(1)[0])
+
+
+def _score(row: dict[str, Any]) -> float:
+    return row["val_ap"] if "val_ap" in row else -row["val_loss"]
+
+
+def _autocast(device: torch.device) -> torch.autocast:
+    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
