@@ -1,7 +1,7 @@
 """The run's settings: typed, frozen, checked in seconds, and read from a notebook's parameters cell.
 
 A method's own settings are a subclass of ``Settings`` in its model file, so that every papermill parameter is a field
-of one flat dataclass. A value of 0, "" or -1 where nothing else makes sense means: take the preset's.
+of one flat dataclass. A field's default of 0, "" or -1 means, where the presets name the field: take the preset's.
 """
 
 import ast
@@ -9,7 +9,7 @@ import dataclasses
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from avnb.errors import SettingsError
 
@@ -17,7 +17,10 @@ T = TypeVar("T", bound="Settings")
 
 
 def setting(default: Any, *, low: float | None = None, high: float | None = None, among: tuple = (), doc: str) -> Any:
-    """Return a dataclass field with its range, or the values it may take, and a line for the reader."""
+    """Return a dataclass field with its range, or the values it may take, and a line for the reader.
+
+    The default need not be in the range: it may stand for "the preset's".
+    """
     return field(default=default, metadata={"low": low, "high": high, "among": among, "doc": doc})
 
 
@@ -43,8 +46,8 @@ class Settings:
     epochs: int = setting(0, low=0, high=100_000, doc="0: the preset's")
     batch_size: int = setting(0, low=0, high=65_536, doc="0: the preset's")
     learning_rate: float = setting(0.0, low=0.0, high=10.0, doc="0: the preset's")
-    weight_decay: float = setting(-1.0, low=-1.0, high=10.0, doc="-1: the preset's")
-    schedule: str = setting("", among=("", "constant", "one_cycle"), doc='"": the preset\'s')
+    weight_decay: float = setting(-1.0, low=0.0, high=10.0, doc="-1: the preset's")
+    schedule: str = setting("", among=("constant", "one_cycle"), doc='"": the preset\'s')
     crop: bool = setting(True, doc="cut training frames at random; has no effect on a frozen trunk's cached features")
     limit: int = setting(0, low=0, doc="at most so many clips of each split and subset; 0: all")
     resume: bool = setting(True, doc="continue, or load, the run with these settings if there is one")
@@ -53,10 +56,14 @@ class Settings:
         for entry in fields(self):
             object.__setattr__(self, entry.name, _checked(entry, getattr(self, entry.name)))
 
-    def resolve(self, device: str) -> Self:
-        """Return the settings with every "the preset's" filled in for a run on ``device``."""
+    def resolve(self: T, device: str) -> T:
+        """Return the settings with every "the preset's" filled in for a run on ``device``.
+
+        Only a field's default stands for the preset's: a weight decay of 0 that was asked for stays 0.
+        """
         preset = ("quick" if device == "cpu" else "paper") if self.preset == "auto" else self.preset
-        filled = {name: value for name, value in self.PRESETS[preset].items() if getattr(self, name) in (0, "", -1)}
+        unset = {entry.name for entry in fields(self) if getattr(self, entry.name) == entry.default}
+        filled = {name: value for name, value in self.PRESETS[preset].items() if name in unset}
         return replace(self, preset=preset, device=device, **filled)
 
     def as_dict(self) -> dict[str, Any]:
@@ -71,7 +78,7 @@ def read_parameters(cls: type[T], namespace: Mapping[str, Any]) -> T:
     ignored, which is what papermill itself does with it.
     """
     known = {entry.name for entry in fields(cls)}
-    for name in _assigned_names(namespace):
+    for name in _assigned_names(namespace, known):
         if name not in known:
             raise SettingsError(_unknown(name, known, cls.METHOD))
     return cls(**{name: namespace[name] for name in known if name in namespace})
@@ -105,13 +112,13 @@ def pick_device(name: str) -> str:
 def _checked(entry: dataclasses.Field, value: Any) -> Any:
     """Return ``value`` if it is of the field's type and range; whole numbers pass where a float is asked for."""
     name, wanted, meta = entry.name, entry.type, entry.metadata
-    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if type(value) is not wanted:
-        hint = f" Remove the quotes or write -p {name} VALUE." if isinstance(value, str) else ""
+    if type(value) is not wanted and (wanted, type(value)) != (float, int):
         raise SettingsError(
-            f"{name} = {value!r} is {_a(type(value))}, but {name} is {_a(wanted)} ({meta['doc']}).{hint}"
+            f"{name} = {value!r} is {_a(type(value))}, but {name} is {_a(wanted)} ({meta['doc']}). "
+            + (f"Write it in quotes, or -r {name} TEXT." if wanted is str else "Write it without quotes.")
         )
+    if value == entry.default:
+        return wanted(value)
     if meta["among"] and value not in meta["among"]:
         choices = ", ".join(f'"{choice}"' for choice in meta["among"])
         raise SettingsError(f"{name} = {value!r} is none of {choices}.{did_you_mean(str(value), meta['among'])}")
@@ -121,11 +128,11 @@ def _checked(entry: dataclasses.Field, value: Any) -> Any:
             text for text in (low is not None and f"at least {low}", high is not None and f"at most {high}") if text
         )
         raise SettingsError(f"{name} = {value!r} is out of range; it must be {bounds} ({meta['doc']}).")
-    return value
+    return wanted(value)
 
 
 def _a(kind: type) -> str:
-    return {bool: "true or false", int: "a whole number", float: "a number", str: "text"}.get(kind, kind.__name__)
+    return {bool: "True or False", int: "a whole number", float: "a number", str: "text"}.get(kind, kind.__name__)
 
 
 def _unknown(name: str, known: set[str], method: str) -> str:
@@ -135,10 +142,12 @@ def _unknown(name: str, known: set[str], method: str) -> str:
     )
 
 
-def _assigned_names(namespace: Mapping[str, Any]) -> list[str]:
-    """Return the names set by the parameter cells: those just before the running cell that only assign literals.
+def _assigned_names(namespace: Mapping[str, Any], known: set[str]) -> list[str]:
+    """Return the names set by the parameter cells. Outside a notebook (a plain mapping) every name counts.
 
-    Outside a notebook (a plain mapping) every name counts.
+    The parameter cells are among those just before the running cell that only assign literals: the ones that set
+    something known, and papermill's, which begins with "# Parameters". A cell in which a reader sets something of
+    their own before running the settings again is neither.
     """
     history = namespace.get("In")
     if history is None:
@@ -148,7 +157,8 @@ def _assigned_names(namespace: Mapping[str, Any]) -> list[str]:
         assigned = _literal_assignments(source)
         if assigned is None:
             break
-        names = assigned + names
+        if known.intersection(assigned) or source.lstrip().startswith("# Parameters"):
+            names = assigned + names
     return names
 
 
@@ -165,7 +175,7 @@ def _literal_assignments(source: str) -> list[str] | None:
             return None
         try:
             ast.literal_eval(statement.value)
-        except (ValueError, TypeError):
+        except ValueError:
             return None
         names.append(targets[0].id)
     return names

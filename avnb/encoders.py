@@ -5,6 +5,8 @@ one-channel twin for sound. ``quick``: EfficientNet-Lite0, frozen, with the Imag
 slim residual network for sound. Raw frames (0..255) go in: each trunk normalises as its weights want.
 """
 
+import socket
+
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
@@ -13,6 +15,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from avnb.errors import SettingsError
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+PATIENCE = 10.0  # seconds without an answer after which a download has failed
 
 
 class ResNetFrames(nn.Module):
@@ -164,14 +167,18 @@ def _resnet18_body(channels: int, stride: int, weights: dict[str, Tensor] | None
 def _imagenet_resnet18() -> dict[str, Tensor]:
     from torchvision.models import ResNet18_Weights
 
+    patience = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(PATIENCE)  # torch.hub sets none, and a firewall that drops packets would cost minutes
     try:
         return ResNet18_Weights.IMAGENET1K_V1.get_state_dict(progress=True, check_hash=True, weights_only=True)
-    except OSError as error:
+    except Exception as error:  # no network, another file under its name, half a file: each raises types of its own
         raise SettingsError(
-            f"The ImageNet weights of ResNet-18 cannot be downloaded ({error}). Put the file "
+            f"The ImageNet weights of ResNet-18 cannot be had ({type(error).__name__}: {error}). Put the file "
             f"{ResNet18_Weights.IMAGENET1K_V1.url.rsplit('/', 1)[-1]} into {torch.hub.get_dir()}/checkpoints by hand, "
             'or set preset = "quick", whose weights pip has installed, or pretrained = False to start from nothing.'
         ) from None
+    finally:
+        socket.setdefaulttimeout(patience)
 
 
 def _lite0() -> nn.Module:

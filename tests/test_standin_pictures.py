@@ -68,9 +68,9 @@ def test_mask_is_the_object_s_coverage_where_nothing_stands_before_it(monkeypatc
     _, mask = scene(["cello"], [], np.random.default_rng(5))
     sprite, top, left = placed[-1]  # the instrument is laid down last
     expected = np.zeros((224, 224), bool)
-    for row, column in np.argwhere(sprite.coverage >= 0.5) + (top, left):
-        if 0 <= row < 224 and 0 <= column < 224:
-            expected[row, column] = True
+    for row, column in np.argwhere(sprite.coverage >= 0.5):
+        if 0 <= top + row < 224 and 0 <= left + column < 224:
+            expected[top + row, left + column] = True
     assert np.array_equal(mask == 1, expected)
 
 
@@ -125,7 +125,7 @@ def test_objects_hide_little_of_each_other(monkeypatch):
             alone = pictures.covered(sprite, *corner, 224)
             hidden.append(1 - np.count_nonzero(mask == k + 1) / np.count_nonzero(alone))
     assert np.mean(hidden) < 0.03
-    assert max(hidden) < 0.20
+    assert max(hidden) < 0.15
 
 
 def test_solos_are_spread_over_the_frame():
@@ -148,7 +148,7 @@ def test_an_instrument_fills_about_one_unit(name):
 
 def test_a_rendered_square_covers_its_area():
     drawing = Drawing()
-    drawing.fill(box(-0.5, -0.5, 0.5, 0.5), (1, 0, 0))
+    drawing.fill(box(-0.5, -0.5, 0.5, 0.5), np.array([1.0, 0.0, 0.0]))
     sprite = pictures.render(drawing, Pose(length=40, turn=0.3))
     assert sprite.coverage.sum() == pytest.approx(1600, rel=0.01)  # anti-aliasing rounds to 1/255
     assert np.allclose(sprite.colour[sprite.coverage == 1], (1, 0, 0))

@@ -8,7 +8,7 @@ Introduced in notebooks/01_data_mixing.ipynb.
 
 import importlib.util
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from functools import cache
 from pathlib import Path
@@ -19,6 +19,7 @@ from jaxtyping import Float, Float32
 from avnb.errors import DataError
 
 RATE = 44_100  # notes are made at twice the stand-in's rate: less aliasing, and halving is cheap
+GONE = 50  # dB: a note that has died away by so much is over
 BLOCK = 2048  # samples between two settings of the filter, 46 ms
 
 # The tables of an .sf2 file (SoundFont 2.04, section 7), by the names of their chunks.
@@ -88,7 +89,8 @@ class Envelope:
 class Layer:
     """One sample as a preset plays it over a range of keys; ``pitch`` is the key, in cents, it was recorded at."""
 
-    wave: Float32[np.ndarray, " samples"]
+    wave: Float32[np.ndarray, " samples"] = field(compare=False)  # known by where it starts in the file
+    start: int
     rate: int
     loop: tuple[int, int] | None
     pitch: float
@@ -146,7 +148,13 @@ class SoundFont:
         ranges = [divmod(setting(zone, Generator.KEYS), 256) for zone in zones]  # highest, lowest
         # A preset may leave a key out between two samples: its neighbour's are taken.
         away = [max(low - key, key - high, 0) for high, low in ranges]
-        return [self._layer(zone) for zone, far in zip(zones, away, strict=True) if far == min(away)]
+        layers = [self._layer(zone) for zone, far in zip(zones, away, strict=True) if far == min(away)]
+        # Two that differ in loudness alone are the left and the right of one; here they sound from one place.
+        heard: dict[Layer, float] = {}
+        for layer in layers:
+            alone = replace(layer, gain=1.0)
+            heard[alone] = heard.get(alone, 0.0) + layer.gain
+        return [replace(alone, gain=gain) for alone, gain in heard.items()]
 
     def _zones(self, head: str, bag: str, generators: str, row: int) -> list[Zone]:
         """Return the settings of each zone of a preset or an instrument."""
@@ -166,6 +174,7 @@ class SoundFont:
         tuned = 100 * setting(zone, Generator.COARSE_TUNE) + setting(zone, Generator.FINE_TUNE) + int(head["cents"])
         return Layer(
             wave=self.samples[start : head["end"]].astype(np.float32) / 2**15,
+            start=start,
             rate=int(head["rate"]),
             loop=loop if setting(zone, Generator.LOOPS) % 2 else None,
             pitch=100 * (int(head["key"]) if root < 0 else root) - tuned,
@@ -212,13 +221,15 @@ def play(
 
 
 def loudness(volume: Envelope, seconds: float) -> Float32[np.ndarray, " time"]:
-    """Return the factor a note held for ``seconds`` is loud by; it ends when the note is 60 dB down."""
-    time = np.arange(round((seconds + max(0.6 * volume.release, 0.012)) * RATE), dtype=np.float32) / RATE
+    """Return the factor a note held for ``seconds`` is loud by; it ends when the note is ``GONE`` dB down."""
+    time = np.arange(round((seconds + GONE / 100 * max(volume.release, 0.02)) * RATE), dtype=np.float32) / RATE
     # Decay and release are straight lines in decibels, 100 dB in their nominal time; the fall is in tenths of them.
-    down = np.clip((time - volume.attack - volume.hold) * (100 / volume.decay), 0, volume.fall / 10)
+    since = np.minimum(time, seconds) - volume.attack - volume.hold
+    down = np.clip(since * (100 / volume.decay), 0, volume.fall / 10)
     down += np.clip(time - seconds, 0, None) * (100 / max(volume.release, 0.02))
-    down = down[: np.searchsorted(down, 60)]
-    return np.minimum(time[: len(down)] / volume.attack, 1) * np.exp(down * np.float32(-np.log(10) / 20))
+    down = down[: np.searchsorted(down, GONE)]
+    time = time[: len(down)]
+    return np.minimum(time / volume.attack, 1) * np.exp(down * np.float32(-np.log(10) / 20))
 
 
 def darkened(sound: Float32[np.ndarray, " time"], layer: Layer, velocity: int) -> Float32[np.ndarray, " time"]:

@@ -28,9 +28,15 @@ from avnb.paths import shown
 SPLITS = ("train", "val", "test")
 SUBSETS = ("solo", "duet", "synthetic")
 COUNTS = {
-    **{("train", "solo"): 880, ("train", "duet"): 110, ("train", "synthetic"): 0},
-    **{("val", "solo"): 66, ("val", "duet"): 44, ("val", "synthetic"): 22},
-    **{("test", "solo"): 132, ("test", "duet"): 132, ("test", "synthetic"): 110},
+    ("train", "solo"): 880,
+    ("train", "duet"): 110,
+    ("train", "synthetic"): 0,
+    ("val", "solo"): 66,
+    ("val", "duet"): 44,
+    ("val", "synthetic"): 22,
+    ("test", "solo"): 132,
+    ("test", "duet"): 132,
+    ("test", "synthetic"): 110,
 }
 SIZE = 224  # pixels of a frame
 RATE = 22_050
@@ -83,10 +89,10 @@ def render(
 ) -> None:
     """Render the stand-in into ``folder``: dataset.json, metadata.jsonl, frames/, masks/, audio/ (FLAC).
 
-    ``counts`` gives the clips of each (split, subset), by default ``COUNTS``; ``workers`` is the number of processes, by
-    default one a core. The same seed gives the same bytes. ``folder`` appears whole or not at all; one that holds a data
-    set already is kept as it is. Raises SettingsError for counts or a seed that make no sense, DataError where the
-    folder cannot be written, RunError where the processes cannot work. Introduced in notebooks/01_data_mixing.ipynb.
+    ``counts`` gives the clips of each (split, subset), by default ``COUNTS``; ``workers`` is the number of processes,
+    by default one a core. The same seed gives the same bytes. ``folder`` appears whole or not at all; one that holds a
+    data set already is kept as it is. Raises SettingsError for counts or a seed that make no sense, DataError where
+    the folder cannot be written, RunError where the processes die. Introduced in notebooks/01_data_mixing.ipynb.
     """
     from tqdm.auto import tqdm
 

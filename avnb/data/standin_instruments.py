@@ -15,8 +15,10 @@ from jaxtyping import Float
 if TYPE_CHECKING:
     from avnb.data.standin_pictures import Drawing
 
-Points = Float[np.ndarray, "points 2"]
-Widths = Float[np.ndarray, " points"] | float
+Point = Float[np.ndarray, "2"]  # x, y
+Points = Float[np.ndarray, "_ 2"]
+Widths = Float[np.ndarray, " _"] | float
+Knot = tuple[float, float] | Point | str
 Colour = Float[np.ndarray, "3"]
 Metal = Float[np.ndarray, "4 3"]
 Rng = np.random.Generator
@@ -31,7 +33,7 @@ def table(text: str) -> Float[np.ndarray, "rows columns"]:
     return np.array([row.split() for row in text.split(",")], float)
 
 
-def line(*points: tuple[float, float] | str) -> Points:
+def line(*points: Knot) -> Points:
     """Return the straight pieces through ``points``: pairs, or one text for ``table``."""
     return table(points[0]) if isinstance(points[0], str) else np.array(points, float)
 
@@ -43,7 +45,7 @@ def blend(steps: int) -> Float[np.ndarray, "steps 4"]:
     return np.stack([-t + 2 * t**2 - t**3, 2 - 5 * t**2 + 3 * t**3, t + 4 * t**2 - 3 * t**3, t**3 - t**2], 1) / 2
 
 
-def spline(*points: tuple[float, float] | str) -> Points:
+def spline(*points: Knot) -> Points:
     """Return a smooth curve through ``points``: pairs, or one text for ``table``."""
     knots = line(*points)
     knots = np.concatenate([knots[:1], knots, knots[-1:]])
@@ -51,7 +53,7 @@ def spline(*points: tuple[float, float] | str) -> Points:
     return np.concatenate([(blend(6) @ fours).reshape(-1, 2), knots[-1:]])
 
 
-def blob(*points: tuple[float, float] | str) -> Points:
+def blob(*points: Knot) -> Points:
     """Return a smooth closed outline through ``points``: pairs, or one text for ``table``."""
     knots = line(*points)
     fours = knots[(np.arange(len(knots))[:, None] + np.arange(-1, 3)) % len(knots)]
@@ -109,14 +111,14 @@ def ribbon(curve: Points, widths: Widths, low: float = -0.5, high: float = 0.5) 
     return np.concatenate([curve + across * low, (curve + across * high)[::-1]])
 
 
-def travelled(curve: Points) -> Float[np.ndarray, " points"]:
+def travelled(curve: Points) -> Float[np.ndarray, " _"]:
     """Return how far along ``curve`` each of its points lies, from 0 to 1."""
     steps = np.sqrt((np.diff(curve, axis=0) ** 2).sum(1))
     length = np.concatenate([[0], np.cumsum(steps)])
     return length / length[-1]
 
 
-def tapered(curve: Points, *stops: float) -> Float[np.ndarray, " points"]:
+def tapered(curve: Points, *stops: float) -> Float[np.ndarray, " _"]:
     """Return widths along ``curve`` that run through ``stops``, given at even distances of its length."""
     return np.interp(travelled(curve), np.linspace(0, 1, len(stops)), stops)
 
@@ -216,7 +218,7 @@ def plate(pen: "Drawing", outline: Points, colour: Colour, rng: Rng) -> None:
 # Strings
 
 
-def bow(pen: "Drawing", frog: Points, tip: Points, colour: Colour, arch: float = 0.02) -> None:
+def bow(pen: "Drawing", frog: Point, tip: Point, colour: Colour, arch: float = 0.02) -> None:
     """Draw a bow between the places of its ``frog`` and its ``tip``."""
     length = np.linalg.norm(tip - frog)
     ahead = (tip - frog) / length

@@ -15,8 +15,11 @@ from PIL import Image, ImageFilter
 
 from avnb.data.standin_instruments import (
     INSTRUMENTS,
+    IVORY,
     METALS,
+    WHITE,
     WOODS,
+    Colour,
     Points,
     Rng,
     blob,
@@ -27,6 +30,7 @@ from avnb.data.standin_instruments import (
     line,
     ribbon,
     spline,
+    table,
     tapered,
     tube,
     wood,
@@ -35,25 +39,27 @@ from avnb.errors import SettingsError
 
 CLASSES: tuple[str, ...] = tuple(INSTRUMENTS)
 
+Paint = Float[np.ndarray, "4"]  # red, green, blue and alpha, in 0..1
+
 
 class Drawing:
     """A list of filled and stroked shapes in an object's own coordinates, later rendered in any pose."""
 
     def __init__(self) -> None:
         self.shapes: list[list[Points]] = []
-        self.faces: list[tuple[float, ...]] = []
-        self.edges: list[tuple[float, ...]] = []
+        self.faces: list[Paint] = []
+        self.edges: list[Paint] = []
         self.widths: list[float] = []
 
-    def fill(self, shape: Points | list[Points], colour: Sequence[float], alpha: float = 1.0) -> None:
+    def fill(self, shape: Points | list[Points], colour: Colour, alpha: float = 1.0) -> None:
         """Add a filled shape, or several of one colour."""
-        self._add(shape, (*np.clip(colour, 0, 1), alpha), (0.0, 0.0, 0.0, 0.0), 0.0)
+        self._add(shape, np.append(np.clip(colour, 0, 1), alpha), np.zeros(4), 0.0)
 
-    def stroke(self, shape: Points | list[Points], width: float, colour: Sequence[float], alpha: float = 1.0) -> None:
+    def stroke(self, shape: Points | list[Points], width: float, colour: Colour, alpha: float = 1.0) -> None:
         """Add a line, or several of one colour; ``width`` is in the object's units."""
-        self._add(shape, (0.0, 0.0, 0.0, 0.0), (*np.clip(colour, 0, 1), alpha), width)
+        self._add(shape, np.zeros(4), np.append(np.clip(colour, 0, 1), alpha), width)
 
-    def _add(self, shape, face, edge, width) -> None:
+    def _add(self, shape: Points | list[Points], face: Paint, edge: Paint, width: float) -> None:
         parts = [shape] if isinstance(shape, np.ndarray) else [part for part in shape if len(part) > 1]
         if parts:
             self.shapes.append(parts)
@@ -156,7 +162,7 @@ GRAINS = 512  # a power of two: places wrap by their low bits
 
 @cache
 def clouds() -> Float[np.ndarray, "grains grains"]:
-    """Return one endless sheet of noise, coarse and fine, of mean 0 and deviation 1; scenes look at it through windows."""
+    """Return one endless sheet of noise, coarse and fine, of mean 0 and deviation 1; scenes see parts of it."""
     white = np.random.default_rng(0).standard_normal((GRAINS, GRAINS))
     frequency = np.hypot(np.fft.fftfreq(GRAINS)[:, None], np.fft.rfftfreq(GRAINS))
     sheet = np.fft.irfft2(np.fft.rfft2(white) / (frequency + 4 / GRAINS) ** 1.15)
@@ -171,7 +177,7 @@ def cloud(rng: Rng, u: Place, v: Place) -> Place:
 
 
 def paint(rng: Rng, light: float | None = None) -> Float[np.ndarray, "3"]:
-    """Return a colour one meets in rooms: mostly muted and warm, sometimes strong; ``light`` fixes how light it is."""
+    """Return a colour one meets in rooms: mostly muted and warm, sometimes strong; as light as ``light`` if given."""
     grey = rng.uniform(0.1, 0.95) if light is None else light
     warmth, green = rng.normal(0.03, 0.08), rng.normal(0, 0.03)
     vivid = rng.normal(0, 1, 3) * rng.choice([0.0, 0.04, 0.22], p=[0.4, 0.35, 0.25])
@@ -239,13 +245,10 @@ def meadow(rng: Rng, u: Place, v: Place) -> Picture:
     """Grass, leaves, carpet, gravel or sky: strong noise between two colours."""
     kind = rng.integers(3)
     a, b = paint(rng, rng.uniform(0.1, 0.4)), paint(rng, rng.uniform(0.3, 0.8))
-    if kind == 0:
-        a, b = (
-            np.float32([0.10, 0.20, 0.06]) * rng.uniform(0.6, 1.8),
-            np.float32([0.45, 0.60, 0.22]) * rng.uniform(0.7, 1.3),
+    if kind < 2:
+        a, b = table((".1 .2 .06, .45 .6 .22", ".4 .6 .85, .92 .93 .95")[kind]).astype(np.float32) * rng.uniform(
+            0.7, 1.3
         )
-    elif kind == 1:
-        a, b = np.float32([0.42, 0.62, 0.86]) * rng.uniform(0.8, 1.1), np.float32([0.92, 0.93, 0.95])
     tuft = cloud(rng, u * rng.uniform(0.3, 2), v * rng.uniform(0.3, 2))
     return a + (b - a) * np.clip(0.5 + 0.33 * tuft, 0, 1.2)[..., None]
 
@@ -255,9 +258,7 @@ def shelves(rng: Rng, u: Place, v: Place) -> Picture:
     rows = rng.uniform(2.5, 5)
     row = np.floor(v * rows).astype(np.int32)
     ends = np.cumsum(rng.uniform(0.012, 0.05, 128))
-    which = np.repeat(np.arange(128), 8)[
-        np.searchsorted(np.repeat(ends, 8), np.linspace(0, ends[-1], 1024)).clip(0, 1023)
-    ]
+    which = np.searchsorted(ends, np.linspace(0, ends[-1], 1024)).clip(0, 127)  # the book at each place of a shelf
     column = ((u + row * np.float32(0.77)) * 320).astype(np.int32) & 1023
     spine = which[column]
     height = v * rows - row
@@ -317,9 +318,9 @@ def music_stand(pen: Drawing, rng: Rng) -> None:
 
 def sheet_of_music(pen: Drawing, x: float, y: float, rx: float, ry: float) -> None:
     """White paper with five-line staves."""
-    pen.fill(box(x - rx, y - ry, x + rx, y + ry), (0.94, 0.93, 0.88))
+    pen.fill(box(x - rx, y - ry, x + rx, y + ry), IVORY)
     staves = (np.linspace(-0.8, 0.65, 5)[:, None] + np.arange(4) * 0.06).ravel() * ry + y
-    pen.stroke([line((x - rx * 0.85, s), (x + rx * 0.85, s)) for s in staves], 0.003, (0.3, 0.3, 0.3))
+    pen.stroke([line((x - rx * 0.85, s), (x + rx * 0.85, s)) for s in staves], 0.003, WHITE * 0.3)
 
 
 def papers(pen: Drawing, rng: Rng) -> None:
@@ -366,7 +367,7 @@ def microphone(pen: Drawing, rng: Rng) -> None:
     iron = paint(rng, rng.choice([0.08, 0.55]))
     pen.stroke([line("0 -.25, 0 .45"), line("-.2 -.18, .25 -.34"), line("-.17 .5, 0 .42, .17 .5")], 0.018, iron)
     pen.fill(ellipse(0.29, -0.355, 0.06, 0.035, -0.34), iron * 0.5)
-    pen.fill(ellipse(0.33, -0.37, 0.04), (0.5, 0.5, 0.52))
+    pen.fill(ellipse(0.33, -0.37, 0.04), WHITE * 0.5)
 
 
 def cable(pen: Drawing, rng: Rng) -> None:
@@ -391,7 +392,7 @@ def window(pen: Drawing, rng: Rng) -> None:
     pen.fill(box(-0.36, -0.5, 0.36, 0.5), bars)
     glass = paint(rng, rng.uniform(0.3, 0.95))
     pen.fill([box(x, y, x + 0.30, y + 0.29) for x in (-0.32, 0.02) for y in (-0.47, -0.15, 0.17)], glass)
-    pen.fill([line("-.32 -.3, -.1 -.47, -.02 -.47, -.32 -.2")], (1, 1, 1), 0.35)
+    pen.fill([line("-.32 -.3, -.1 -.47, -.02 -.47, -.32 -.2")], WHITE, 0.35)
 
 
 def person(pen: Drawing, rng: Rng) -> None:
@@ -418,9 +419,9 @@ def crate(pen: Drawing, rng: Rng) -> None:
     pen.fill(box(-wide + 0.03, -0.47, wide - 0.03, 0.47, 0.02), tone)
     if chance(rng, 0.5):
         for y, r in ((0.15, 0.2), (-0.28, 0.11)):
-            pen.fill(ellipse(0, y, r), (0.05, 0.05, 0.05))
-            pen.fill(ellipse(0, y, r * 0.85), (0.16, 0.16, 0.16))
-            pen.fill(ellipse(0, y, r * 0.3), (0.3, 0.3, 0.3))
+            pen.fill(ellipse(0, y, r), WHITE * 0.05)
+            pen.fill(ellipse(0, y, r * 0.85), WHITE * 0.16)
+            pen.fill(ellipse(0, y, r * 0.3), WHITE * 0.3)
 
 
 def vase(pen: Drawing, rng: Rng) -> None:
@@ -454,17 +455,17 @@ class Habit:
 
 
 HABITS = {
-    "accordion": Habit((-25, 25), 0.64),
-    "acoustic_guitar": Habit((-35, 100), 0.19),
-    "cello": Habit((-22, 22), 0.15),
-    "clarinet": Habit((-60, 60), 0.06),
-    "erhu": Habit((-18, 18), 0.105),
-    "flute": Habit((-40, 40), 0.05),
-    "saxophone": Habit((-35, 35), 0.19),
-    "trumpet": Habit((-35, 35), 0.133),
-    "tuba": Habit((-22, 22), 0.37),
-    "violin": Habit((-80, 80), 0.205),
-    "xylophone": Habit((-15, 15), 0.38),
+    "accordion": Habit((-25.0, 25.0), 0.64),
+    "acoustic_guitar": Habit((-35.0, 100.0), 0.19),
+    "cello": Habit((-22.0, 22.0), 0.15),
+    "clarinet": Habit((-60.0, 60.0), 0.06),
+    "erhu": Habit((-18.0, 18.0), 0.105),
+    "flute": Habit((-40.0, 40.0), 0.05),
+    "saxophone": Habit((-35.0, 35.0), 0.19),
+    "trumpet": Habit((-35.0, 35.0), 0.133),
+    "tuba": Habit((-22.0, 22.0), 0.37),
+    "violin": Habit((-80.0, 80.0), 0.205),
+    "xylophone": Habit((-15.0, 15.0), 0.38),
 }
 SPARE = 0.12  # of an object's width and height may lie outside the frame
 
@@ -541,8 +542,8 @@ def shade(picture: Picture, sprite: Sprite, top: int, left: int, light: Light, s
     edge = size // 12
     padded = np.pad(sprite.coverage, edge)
     spread = blurred(blurred(padded[::4, ::4], edge / 11), edge / 11, padded.shape)
-    away = np.round(-light * edge * 0.8).astype(int)
-    there, own = where_in_frame(spread.shape, top - edge + away[0], left - edge + away[1], size)
+    down, right = np.round(-light * edge * 0.8).astype(int).tolist()
+    there, own = where_in_frame(spread.shape, top - edge + down, left - edge + right, size)
     picture[there] *= 1 - np.float32(strength) * spread[own][..., None]
 
 
@@ -569,15 +570,15 @@ def layout(sprites: list[Sprite], size: int, rng: Rng) -> list[tuple[int, int]]:
         low = -SPARE * extent
         high = size - (1 - SPARE) * extent
         best, least = (0, 0), np.inf
-        for _ in range(24):
+        for _ in range(40):
             # Rather towards the sides than the middle: a centred square must be a poor guess.
-            top, left = (low + (high - low) * rng.beta(0.6, 0.6, 2)).astype(int)
+            top, left = (low + (high - low) * rng.beta(0.6, 0.6, 2)).astype(int).tolist()
             there, own = where_in_frame(sprite.coverage.shape, top, left, size)
             pixels = sprite.coverage[own] >= 0.5
             lost = 1 - np.count_nonzero(pixels) / area
             clash = np.count_nonzero(pixels & taken[there]) / min(areas)
-            if lost + 2 * clash < least:
-                best, least = (top, left), lost + 2 * clash
+            if lost + 5 * clash < least:
+                best, least = (top, left), lost + 5 * clash
             if lost < 0.12 and clash < 0.03:
                 break
         taken |= covered(sprite, *best, size)
@@ -614,7 +615,7 @@ def scene(
 
     picture = background(rng, size)
     for _ in range(rng.integers(0, 4)):
-        paste(picture, thing(CLUTTER, rng, size, rng.uniform(0.3, 1.0)), *rng.integers(-size // 4, size, 2))
+        paste(picture, thing(CLUTTER, rng, size, rng.uniform(0.3, 1.0)), *rng.integers(-size // 4, size, 2).tolist())
     picture = blurred(picture, float(rng.choice([0.5, 1.0, 2.0])) * size / 224)
 
     crowd = CROWDS[min(max(len(names), 1), 3) - 1]
@@ -637,7 +638,7 @@ def occlude(picture: Picture, mask: UInt8[np.ndarray, "size size"], rng: Rng, li
     item = thing(IN_FRONT, rng, size, rng.uniform(0.3, 0.8))
     before = np.bincount(mask.ravel())
     for _ in range(6):
-        corner = rng.integers(-size // 4, size, 2)
+        corner = rng.integers(-size // 4, size, 2).tolist()
         pixels = covered(item, *corner, size)
         left = np.bincount(mask[~pixels], minlength=len(before))
         if (left >= np.maximum(0.8 * before, least * size**2))[1:].all():

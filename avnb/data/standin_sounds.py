@@ -90,7 +90,7 @@ PLAYERS = {
         body=((280, 3), (480, 4), (1100, -6), (2700, 8)),
     ),
     "xylophone": Player(
-        ((13, 65, 100),), ("scale", "tune", "tune", "arpeggio", "roll", "repeated"), (110, 200), together=0.25
+        ((13, 65, 100),), ("scale", "tune", "tune", "arpeggio", "roll", "repeated"), (90, 170), together=0.25
     ),
 }
 
@@ -260,8 +260,8 @@ def trill(rng: np.random.Generator, keys: Sequence[int]) -> list[Note]:
 def roll(rng: np.random.Generator, keys: Sequence[int]) -> list[Note]:
     """Two mallets on one or two bars, quickly: how a xylophone holds a note."""
     place = rng.integers(len(keys) - 2)
-    pair = [(keys[place],), (keys[place + rng.choice([0, 2])],)] * rng.integers(5, 10)
-    return timed(rng, pair, [rng.uniform(0.1, 0.17)] * len(pair))
+    pair = [(keys[place],), (keys[place + rng.choice([0, 2])],)] * rng.integers(4, 8)
+    return timed(rng, pair, [rng.uniform(0.15, 0.22)] * len(pair))
 
 
 def triad(rng: np.random.Generator, keys: Sequence[int], count: int = 3) -> tuple[int, ...]:
@@ -308,25 +308,26 @@ def recorded(
     length = next_fast_len(-(-len(dry) // fraction), real=True)
     # Fewer bins of the spectrum are a lower rate: the low-pass filter and the decimation in one.
     sound = rfft(dry, length * fraction)[: length // 2 + 1] / fraction
-    octaves = np.log2(np.maximum(np.arange(len(sound), dtype=np.float32) * (rate / length), 40) / 1000)  # from 1 kHz
+    bins = np.arange(len(sound)) * (rate / length)
+
+    octaves = np.linspace(-5, 5, 201)  # around 1 kHz; what follows is smooth, so a coarse grid will do
     colour = np.clip(rng.normal(0, 0.8), -2, 2) * octaves
     for centre, gain in body:
         # Half an octave wide; no two instruments of a kind are built quite alike.
-        colour += (
-            gain
-            * rng.uniform(0.8, 1.2)
-            * np.exp(-(((octaves - np.log2(centre / 1000) + rng.normal(0, 0.05)) / 0.35) ** 2))
-        )
-    sound *= rfft(room(rng, rate), length) * decibels(colour)
-    # The noise of a room falls with frequency.
-    hiss = rfft(rng.standard_normal(length, np.float32)) * decibels(rng.uniform(-6, -2) * octaves)
-    level = decibels(rng.uniform(-60, -38)) * np.linalg.norm(sound) / np.linalg.norm(hiss)
-    return irfft(sound + level * hiss, length)
+        away = octaves - np.log2(centre / 1000) + rng.normal(0, 0.05)
+        colour += gain * rng.uniform(0.8, 1.2) * np.exp(-((away / 0.35) ** 2))
+    sound *= rfft(room(rng, rate), length) * np.interp(bins, 1000 * 2**octaves, decibels(colour))
+
+    # The noise of a room falls with frequency. A spectrum of normal numbers is white noise.
+    hiss = rng.standard_normal(2 * len(sound), np.float32).view(np.complex64)
+    hiss *= np.interp(bins, 1000 * 2**octaves, decibels(rng.uniform(-6, -2) * octaves))
+    hiss *= decibels(rng.uniform(-60, -38)) * np.linalg.norm(sound) / np.linalg.norm(hiss)
+    return irfft(sound + hiss, length)
 
 
 def decibels(value: Float[np.ndarray, " bins"] | float) -> Float[np.ndarray, " bins"] | float:
     """Return the factor that is ``value`` dB."""
-    return np.exp(value * np.float32(np.log(10) / 20))
+    return 10 ** (value / 20)
 
 
 def room(rng: np.random.Generator, rate: int) -> Float32[np.ndarray, " time"]:

@@ -1,0 +1,39 @@
+# make demo: install and run the AVGN notebook. make test: install and run the tests. Both on a bare machine.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PYTHONUNBUFFERED := 1
+export JUPYTER_PLATFORM_DIRS := 1
+
+.PHONY: demo test notebooks lint format bench clean
+
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 14) else f"avnb needs Python 3.11 to 3.13, this is {v[0]}.{v[1]}: make PYTHON=python3.12 ...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[notebooks,test]'
+	touch $@
+
+demo: $(VENV)/.installed
+	$(BIN)/papermill notebooks/04_avgn.ipynb outputs/04_avgn.ipynb -p dataset music --execution-timeout 1800
+
+test: $(VENV)/.installed
+	$(BIN)/python -m pytest
+
+# Every notebook is run on the stand-in and saved as it ran: what a reader sees in git.
+notebooks: $(VENV)/.installed
+	$(BIN)/python notebooks/save.py
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(VENV)/.installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.installed
+	$(BIN)/python -m pytest tests/benchmarks -o addopts= -o python_files='bench_*.py' --benchmark-sort=name
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache

@@ -1,0 +1,556 @@
+"""Pictures, players and tables of the notebooks: one colour a class, the true outline on everything that is located.
+
+A picture function returns its figure, and a notebook shows that figure once, whether the call is a cell's last line or
+not. Introduced in notebooks/01_data_mixing.ipynb.
+"""
+
+import functools
+import hashlib
+import html
+import io
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from avnb.data.benchmarks import BENCHMARKS
+from avnb.data.clips import Clip
+from avnb.errors import DataError
+from avnb.metrics.localization import upsample
+from avnb.metrics.trivial import NAMES as TRIVIAL
+from avnb.papers import Row
+
+if TYPE_CHECKING:
+    import IPython.display
+    import matplotlib.figure
+    import pandas.io.formats.style
+
+Colour = tuple[float, float, float]  # red, green, blue in 0..1
+
+DPI = 90
+INK = "#222222"
+LOUD = 0.999  # a player's highest peak
+
+# ------------------------------------------------------------------------------------------------------------- colours
+
+# Okabe and Ito, "Color Universal Design" (2008), in an order that starts with the two easiest to tell apart.
+OKABE_ITO = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442")
+
+# How the eyes of everyone, of protanopes and of deuteranopes see linear RGB: Machado et al. (2009), severity 1.
+EYES = np.array(
+    [
+        [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]],
+        [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+        [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+    ]
+)
+
+
+def class_colours(classes: Sequence[str]) -> dict[str, Colour]:
+    """Return a colour for each class, as far apart as they go for colour-blind eyes too.
+
+    MUSIC's eleven instruments have the same colours in every data set; the other classes take the free places of the
+    palette in their order. Seven colours are Okabe and Ito's; eleven are clearly told apart, 221 are only different.
+    Introduced in notebooks/01_data_mixing.ipynb.
+
+    >>> class_colours(["piano", "cello"])["cello"] == class_colours(["cello", "flute", "tuba"])["cello"]
+    True
+    """
+    reserved = {label: place for place, label in enumerate(BENCHMARKS["music"].classes)}
+    places = {label: reserved[label] for label in classes if label in reserved}
+    free = (place for place in itertools.count() if place not in places.values())
+    places |= {label: next(free) for label in dict.fromkeys(classes) if label not in places}
+    colours = _palette(1 + max(places.values(), default=0))
+    return {label: colours[places[label]] for label in classes}
+
+
+@functools.lru_cache(maxsize=4)
+def _palette(n: int) -> tuple[Colour, ...]:
+    """Return ``n`` colours: Okabe and Ito's seven, then always the one farthest from all before it, in every eye."""
+    steps = np.linspace(0, 1, 18)
+    candidates = np.array(list(itertools.product(steps, repeat=3)))
+    lightness, *chroma = np.moveaxis(_as_seen(candidates)[:, 0], -1, 0)
+    vivid = (np.hypot(*chroma) > 0.09) & (lightness > 0.42) & (lightness < 0.9)  # told from grey, black and white
+    candidates = candidates[vivid]
+    seen = _as_seen(candidates)
+    chosen = [np.array([int(code[i : i + 2], 16) / 255 for i in (1, 3, 5)]) for code in OKABE_ITO][:n]
+    nearest = np.full(len(candidates), np.inf)
+    for place in range(n):
+        if place == len(chosen):
+            chosen.append(candidates[nearest.argmax()])
+        apart = np.linalg.norm(seen - _as_seen(chosen[place][None]), axis=-1).min(axis=1)
+        nearest = np.minimum(nearest, apart)
+    return tuple(tuple(map(float, colour)) for colour in chosen)
+
+
+def _as_seen(rgb: Float[np.ndarray, "colours 3"]) -> Float[np.ndarray, "colours eyes 3"]:
+    """Return Oklab coordinates (lightness, two of chroma; Ottosson, 2020) of sRGB colours as each of EYES sees them."""
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    seen = np.einsum("eij,cj->cei", EYES, linear).clip(0, 1)
+    to_cones = [[0.41222, 0.53633, 0.05145], [0.21190, 0.68070, 0.10740], [0.08830, 0.28172, 0.62998]]
+    to_lab = [[0.21045, 0.79362, -0.00407], [1.97800, -2.42859, 0.45059], [0.02590, 0.78277, -0.80868]]
+    return np.cbrt(seen @ np.transpose(to_cones)) @ np.transpose(to_lab)
+
+
+# ------------------------------------------------------------------------------------------------------------ pictures
+
+
+def show_clips(
+    clips: Sequence[Clip],
+    columns: int = 4,
+    colours: Mapping[str, Colour] | None = None,
+    title: str = "",
+) -> "matplotlib.figure.Figure":
+    """Show the clips' frames, each object outlined in its class's colour: solid if it sounds, dashed if it is silent.
+
+    The outline is the object's mask, else its box. ``colours`` are those of ``class_colours(store.classes)``; by
+    default those of the classes shown. Introduced in notebooks/01_data_mixing.ipynb.
+    """
+    colours = colours or class_colours(sorted({thing.label for clip in clips for thing in clip.objects}))
+    columns = min(columns, len(clips))
+    rows = -(-len(clips) // columns)
+    height, width = clips[0].frame.shape[:2]
+    wide = min(2.4 * width / height, 10 / columns)
+    figure, axes = _subplots(rows, columns, (wide, wide * height / width), title)
+    for panel in axes.flat[len(clips) :]:
+        panel.set_visible(False)
+    for panel, clip in zip(axes.flat, clips, strict=False):
+        panel.imshow(clip.frame)
+        for number, thing in enumerate(clip.objects, start=1):
+            place = clip.mask == number if clip.mask is not None else _filled_box(thing.xyxy, clip.frame.shape[:2])
+            if not place.any():
+                continue
+            _outline(panel, place, colours[thing.label], "solid" if thing.sounding else "dashed")
+            said = _readable(thing.label) + ("" if thing.sounding else " (silent)")
+            _badge_on(panel, said, colours[thing.label], place)
+        _without_axes(panel)
+    return figure
+
+
+def show_heatmaps(
+    frames: UInt8[Tensor, "examples 3 height width"],
+    maps: Float[Tensor, "examples sources rows columns"],
+    truth: Float[Tensor, "examples sources height width"],
+    names: Sequence[Sequence[str]],
+    scores: Float[Tensor, "examples sources"] | None = None,
+    colours: Mapping[str, Colour] | None = None,
+    title: str = "",
+) -> "matplotlib.figure.Figure":
+    """Show a row an example: its frame, then for each source the map as heat over the greyed frame.
+
+    The line is the true outline in the class's colour. Each map is scaled to its own lowest and highest value, so heat
+    tells where, not how sure. ``scores`` are APs in 0..1, shown in percent. Introduced in
+    notebooks/01_data_mixing.ipynb.
+    """
+    colours = colours or class_colours(sorted({name for row in names for name in row}))
+    examples, sources = maps.shape[:2]
+    height, width = frames.shape[-2:]
+    wide = min(2.2 * width / height, 10 / (1 + sources))
+    figure, axes = _subplots(examples, 1 + sources, (wide, wide * height / width + 0.25), title)
+    large = upsample(maps.detach().float().cpu(), (height, width)).numpy()
+    for row, panels in enumerate(axes):
+        frame = frames[row].cpu().numpy().transpose(1, 2, 0)
+        panels[0].imshow(frame)
+        for source, panel in enumerate(panels[1:]):
+            name, outline = names[row][source], truth[row, source].cpu().numpy() > 0
+            panel.imshow(heat_over(frame, large[row, source]))
+            for shown in (panels[0], panel):
+                _outline(shown, outline, colours[name])
+            score = "" if scores is None else f"   AP {100 * float(scores[row, source]):.0f}"
+            _badge(panel, _readable(name) + score, colours[name])
+        for panel in panels:
+            _without_axes(panel)
+    return figure
+
+
+def heat_over(
+    frame: UInt8[np.ndarray, "height width 3"], heat: Float[np.ndarray, "height width"]
+) -> UInt8[np.ndarray, "height width 3"]:
+    """Return the frame in pale grey under the map's heat (inferno, from the map's lowest to its highest value).
+
+    A constant map has no heat. Introduced in notebooks/01_data_mixing.ipynb.
+    """
+    from matplotlib import colormaps
+
+    spread = heat.max() - heat.min()
+    scaled = (heat - heat.min()) / spread if spread > 0 else np.zeros_like(heat)
+    grey = frame @ np.array([0.299, 0.587, 0.114]) / 255
+    pale = np.repeat((0.3 + 0.7 * grey)[..., None], 3, axis=2)
+    cover = (0.35 + 0.4 * scaled)[..., None]  # the picture stays readable where it is cold
+    mixed = (1 - cover) * pale + cover * colormaps["inferno"](scaled)[..., :3]
+    return (255 * mixed).round().astype(np.uint8)
+
+
+def show_spectrograms(
+    images: Sequence[Float[Tensor, "bins frames"]],
+    titles: Sequence[str],
+    rates: int | Sequence[int],
+    hops: int | Sequence[int],
+    filterbanks: Sequence[Tensor | None] | None = None,
+    units: str | Sequence[str] = "dB",
+    columns: int = 3,
+    title: str = "",
+) -> "matplotlib.figure.Figure":
+    """Show spectrograms with seconds across, hertz upwards, and a colour bar in ``units``.
+
+    ``rates`` in Hz and ``hops`` in samples are one for all or one each. The rows are spread evenly from 0 Hz to half
+    the rate, or are the mel bands of a [bins, frequencies] filterbank, whose ticks stand where that many hertz fall.
+    Introduced in notebooks/01_data_mixing.ipynb.
+    """
+    count = len(images)
+    columns = min(columns, count)
+    rates, hops, units = (_one_each(value, count) for value in (rates, hops, units))
+    rows = -(-count // columns)
+    figure, axes = _subplots(rows, columns, (10 / columns, 2.5), title)
+    for panel in axes.flat[count:]:
+        panel.set_visible(False)
+    for k, (panel, image) in enumerate(zip(axes.flat, images, strict=False)):
+        bins, frames = image.shape
+        seconds = frames * hops[k] / rates[k]
+        shown = panel.imshow(
+            image.detach().float().cpu().numpy(), origin="lower", aspect="auto", cmap="magma",
+            extent=(0, seconds, 0, bins), interpolation="nearest",
+        )  # fmt: skip
+        places, hertz = _frequency_ticks(bins, rates[k], None if filterbanks is None else filterbanks[k])
+        panel.set_yticks(places, hertz)
+        panel.set_ylabel("Hz" if filterbanks is None or filterbanks[k] is None else "Hz (mel scale)")
+        panel.set_xlabel("seconds")
+        panel.set_title(titles[k])
+        figure.colorbar(shown, ax=panel, label=units[k], pad=0.02)
+    return figure
+
+
+def show_curves(history: Sequence[Mapping[str, Any]], best: int | None = None) -> "matplotlib.figure.Figure":
+    """Show a run's losses by term and its validation scores, epoch by epoch, with the best epoch marked.
+
+    ``history`` is what fit() returns; ``best`` (from 0, as Run.best) is by default the epoch with the highest
+    validation AP, or without one the lowest validation loss, the last of equals. Dotted lines part stages. Raises
+    DataError without a finished epoch. Introduced in notebooks/04_avgn.ipynb.
+    """
+    if not history:
+        raise DataError("There are no curves to show: no epoch is finished yet.")
+    names = list(dict.fromkeys(name for row in history for name in row))
+    aside = {"epoch", "stage", "seconds", "pairs_per_second"}
+    scores = [name for name in names if name.startswith("val_") and name != "val_loss"]
+    losses = [name for name in names if name not in {*aside, *scores}]
+    epochs = [row["epoch"] for row in history]
+    best = _best_epoch(history) if best is None else best
+    figure, axes = _subplots(1, 1 + bool(scores), (10 / (1 + bool(scores)), 3.2))
+    loss_panel = axes[0, 0]
+    for place, name in enumerate(losses):
+        style = {"total": ("-", INK, 2.4), "val_loss": ("--", INK, 1.6)}.get(name)
+        line, colour, thick = style or ("-", _palette(7)[place % 7], 1.6)
+        values = [row.get(name, np.nan) for row in history]
+        loss_panel.plot(epochs, values, line, color=colour, linewidth=thick, label=_readable(name), marker=".")
+    loss_panel.set_ylabel("loss")
+    if "total" in losses:
+        first, last = (row["total"] for row in (history[0], history[-1]))
+        loss_panel.set_title(f"the training loss goes from {first:.2f} to {last:.2f}")
+    for place, name in enumerate(scores):
+        values = [row.get(name, np.nan) for row in history]
+        axes[0, 1].plot(epochs, values, color=_palette(7)[place % 7], marker=".", label=_readable(name), linewidth=2)
+        axes[0, 1].plot(epochs[best], values[best], "*", color=INK, markersize=13)
+    if scores:
+        unit = "validation AP (%)" if scores == ["val_ap"] else "validation"
+        axes[0, 1].set_ylabel(unit)
+        value = history[best].get(scores[0], np.nan)
+        axes[0, 1].set_title(f"best in epoch {epochs[best]} of {epochs[-1]}: {value:.1f}")
+    for panel in axes.flat:
+        panel.axvline(epochs[best], color=INK, linewidth=0.8, linestyle="--", alpha=0.6)
+        for before, after in itertools.pairwise(history):
+            if before.get("stage") != after.get("stage"):
+                panel.axvline((before["epoch"] + after["epoch"]) / 2, color=INK, linewidth=1, linestyle=":")
+        panel.set_xlabel("epoch")
+        panel.xaxis.get_major_locator().set_params(integer=True)
+        panel.spines[["top", "right"]].set_visible(False)
+        if len(panel.get_legend_handles_labels()[0]) > 1:
+            panel.legend(frameon=False, fontsize=8, ncols=2)
+    return figure
+
+
+def show_tsne(
+    points: Mapping[str, tuple[Float[Tensor, "points dim"], Sequence[str]]],
+    colours: Mapping[str, Colour] | None = None,
+    title: str = "",
+) -> "matplotlib.figure.Figure":
+    """Show each named set of features, with a class's name a point, as a t-SNE coloured by class.
+
+    The title's NMI (0..1) compares the classes with k-means clusters of the features themselves, as many as there
+    are classes; what t-SNE draws is not measured. Both start from seed 0. Raises DataError for fewer than 5 points.
+    Introduced in notebooks/09_tsne.ipynb.
+    """
+    from sklearn.cluster import KMeans
+    from sklearn.manifold import TSNE
+    from sklearn.metrics import normalized_mutual_info_score
+
+    seen = sorted({label for _, labels in points.values() for label in labels})
+    colours = colours or class_colours(seen)
+    figure, axes = _subplots(1, len(points), (min(4.0, 10 / len(points)), 3.6), title)
+    for panel, (name, (features, labels)) in zip(axes.flat, points.items(), strict=True):
+        if len(features) < 5:
+            raise DataError(f'A t-SNE of "{name}" needs at least 5 points, and there are {len(features)}.')
+        values = features.detach().float().cpu().numpy()
+        clusters = KMeans(len(set(labels)), n_init=10, random_state=0).fit_predict(values)
+        shared = normalized_mutual_info_score(list(labels), clusters)
+        perplexity = min(30.0, (len(values) - 1) / 3)
+        flat = TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(values)
+        panel.scatter(*flat.T, c=[colours[label] for label in labels], s=14, linewidths=0)
+        panel.set_title(f"{name}: NMI {shared:.2f}")
+        panel.set_aspect("equal", "datalim")
+        panel.set(xticks=[], yticks=[])
+    handles = [
+        axes[0, 0].plot([], [], "o", color=colours[label], label=_readable(label), markersize=5)[0] for label in seen
+    ]
+    if len(seen) <= 24:  # a longer legend is larger than the picture
+        figure.legend(handles=handles, loc="outside lower center", ncols=min(6, len(seen)), frameon=False, fontsize=8)
+    return figure
+
+
+# ------------------------------------------------------------------------------------------------------------- players
+
+
+def player(waveform: Float[Tensor, " time"] | Float[np.ndarray, " time"], rate: int) -> "IPython.display.Audio":
+    """Return a player of a mono waveform in -1..1 at ``rate`` Hz, which embeds it as MP3 (about 12 kB for 3 s).
+
+    A peak above 1 (sums of several sources have it) is scaled down; nothing is scaled up, so that loudness can be
+    compared. MP3 plays in every browser and, unlike Ogg's, its bytes are the same in every run. Raises DataError for a
+    rate that MP3 does not have. Introduced in notebooks/01_data_mixing.ipynb.
+    """
+    from IPython.display import Audio
+
+    sound = Audio(data=_as_mp3(waveform, rate))
+    sound.mimetype = "audio/mpeg"
+    return sound
+
+
+def players(
+    sounds: Mapping[str, Float[Tensor, " time"] | Float[np.ndarray, " time"]], rate: int
+) -> "IPython.display.HTML":
+    """Return a row of players with a name above each. Introduced in notebooks/01_data_mixing.ipynb."""
+    from IPython.display import HTML
+
+    figures = [
+        f'<figure style="display:inline-block;margin:0 1em .5em 0"><figcaption>{html.escape(name)}</figcaption>'
+        f'<audio controls style="width:15em" src="{player(waveform, rate).src_attr()}"></audio></figure>'
+        for name, waveform in sounds.items()
+    ]
+    return HTML("\n".join(figures))
+
+
+def _as_mp3(waveform: Tensor | np.ndarray, rate: int) -> bytes:
+    import soundfile
+
+    samples = np.asarray(waveform.detach().cpu() if isinstance(waveform, Tensor) else waveform, np.float32)
+    samples = samples * (LOUD / max(LOUD, float(np.abs(samples).max(initial=0))))
+    file = io.BytesIO()
+    try:
+        soundfile.write(file, samples, rate, format="MP3", compression_level=0.7)
+    except soundfile.LibsndfileError:
+        raise DataError(
+            f"A sound at {rate} Hz cannot be played: MP3 has 8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100 and "
+            "48000 Hz. Resample it first."
+        ) from None
+    return file.getvalue()
+
+
+# -------------------------------------------------------------------------------------------------------------- tables
+
+ASKED = {"oracle": "the true ones are given", "predicted": "the method's own", "best_pairing": "maps matched to truth"}
+PROTOCOL = ("benchmark", "subset", "sources", "geometry", "threshold_rule", "clips", "origin")
+
+
+def results_table(
+    rows: Sequence[Mapping[str, Any]], beside: Sequence[Row] = (), origin: str = ""
+) -> "pandas.io.formats.style.Styler":
+    """Return a table of evaluate()'s rows: the methods, the rows that need no model, and published rows beside them.
+
+    The caption carries the protocol that all rows share; what differs between rows is a column. ``origin`` is by
+    default the rows' own; unless it is "real", published rows are marked as not comparable. The groups are words in
+    the first column, so that they can be told apart where styles are stripped (GitHub) and in a terminal, where
+    ``print`` shows the same table. Introduced in notebooks/04_avgn.ipynb.
+    """
+    import pandas as pd
+
+    origins = {origin} if origin else {row["origin"] for row in rows if "origin" in row}
+    own = [row for row in rows if row["method"] not in TRIVIAL]
+    floor = [row for row in rows if row["method"] in TRIVIAL]
+    differs = [key for key in PROTOCOL if len({row.get(key) for row in rows}) > 1]
+    asked = ["classes"] if any(row.get("classes", "none") != "none" for row in rows) else []
+    kept = [*asked, *differs]
+    published = "published" if origins <= {"real"} else f"published (not comparable: {' and '.join(sorted(origins))})"
+    lines = [("this project", row["method"], row) for row in own]
+    lines += [("needs no model", row["method"], row) for row in floor]
+    lines += [(published, ", ".join(filter(None, (row.method, row.setting))), row.values) for row in beside]
+    metrics = dict.fromkeys(name for *_, row in lines for name in row if name not in {"method", "classes", *PROTOCOL})
+    cells = [
+        [_plain(row.get(key)) for key in kept] + [_number(row.get(name), name) for name in metrics] for *_, row in lines
+    ]
+    index = pd.MultiIndex.from_tuples([(group, _readable(name)) for group, name, _ in lines], names=["", "method"])
+    table = pd.DataFrame(cells, index=index, columns=[*map(_readable, kept), *metrics])
+    return _styled(table, _caption(rows, [key for key in PROTOCOL if key not in differs], bool(asked), metrics))
+
+
+def _caption(rows: Sequence[Mapping[str, Any]], shared: Sequence[str], asked: bool, metrics: Mapping[str, Any]) -> str:
+    """Say in words what all rows have in common."""
+    first = rows[0] if rows else {}
+    wording = {
+        "benchmark": "{}", "origin": "{} data", "subset": "{}", "sources": "{} sounding", "geometry": "{}",
+        "threshold_rule": "regions by {}", "clips": "{} clips",
+    }  # fmt: skip
+    order = sorted((key for key in shared if key in first), key=list(wording).index)
+    said = [", ".join(wording[key].format(_plain(first[key])) for key in order)] if order else []
+    ways = {row.get("classes") for row in rows} & set(ASKED)
+    if asked and ways:
+        said.append("classes: " + ", ".join(f"{way} = {ASKED[way]}" for way in ASKED if way in ways))
+    decibels = [name for name in metrics if name.startswith(("SDR", "SIR", "SAR"))]
+    said.append(f"in %, {', '.join(decibels)} in dB" if decibels else "in %")
+    return "; ".join(said) + "."
+
+
+def _styled(table: Any, caption: str) -> "pandas.io.formats.style.Styler":
+    from pandas.io.formats.style import Styler
+
+    class Table(Styler):
+        """A styled table that a terminal can read."""
+
+        def __repr__(self) -> str:
+            return f"{caption}\n{table.to_string()}"
+
+    groups = [group for group, _ in table.index]
+    styles = [
+        {"selector": "caption", "props": "caption-side: top; text-align: left; padding-bottom: .5em"},
+        {"selector": "th.row_heading", "props": "text-align: left; vertical-align: top"},
+        {"selector": "th.level0", "props": "font-weight: normal; max-width: 11em; white-space: normal"},
+        {"selector": "td", "props": "text-align: right; font-variant-numeric: tabular-nums"},
+    ]
+    for number, group in enumerate(groups):
+        if group != "this project":
+            look = (
+                "font-style: italic; font-weight: normal; opacity: .65" if group == "needs no model" else "opacity: .8"
+            )
+            styles.append({"selector": f".row{number}:not(.level0)", "props": look})
+        if number and groups[number - 1] != group:
+            styles.append({"selector": f".row{number}", "props": "border-top: 1px solid #999"})
+    mark = hashlib.sha256(f"{caption}{table.to_csv()}".encode()).hexdigest()[:8]  # the same HTML in every run
+    style = Table(table, uuid=mark, cell_ids=False).set_table_styles(styles).set_caption(html.escape(caption))
+    return style.format(escape="html").format_index(escape="html")
+
+
+def _plain(value: Any) -> str:
+    return "–" if value in (None, "none") else _readable(str(value))
+
+
+def _number(value: float | None, metric: str) -> str:
+    if value is None or np.isnan(value):
+        return "–"
+    return f"{value:.2f}" if metric == "NMI" else f"{value:.1f}"
+
+
+# ------------------------------------------------------------------------------------------------- parts of the pictures
+
+
+def _subplots(rows: int, columns: int, panel: tuple[float, float], title: str = "") -> tuple[Any, np.ndarray]:
+    """Return a figure that is shown once and its panels [rows, columns], each of a size in inches, without ticks."""
+    import matplotlib.pyplot as plt
+
+    size = (panel[0] * columns, panel[1] * rows + (0.4 if title else 0))
+    figure, axes = plt.subplots(rows, columns, figsize=size, dpi=DPI, layout="constrained", squeeze=False)
+    if title:
+        figure.suptitle(title, fontsize=11, color=INK)
+    for axis in axes.flat:
+        axis.title.set_fontsize(9.5)
+        axis.tick_params(labelsize=8)
+    figure._ipython_display_ = functools.partial(_show_once, figure)
+    return figure, axes
+
+
+def _show_once(figure: "matplotlib.figure.Figure") -> None:
+    """Display the figure and close it: as a cell's value, at a cell's end, or by display(), whichever comes first.
+
+    256 colours keep a saved notebook at a third of the size; text stays as sharp as it is.
+    """
+    import matplotlib.pyplot as plt
+    from IPython.display import Image as Shown
+    from IPython.display import display
+    from PIL import Image
+
+    plt.close(figure)
+    full, small = io.BytesIO(), io.BytesIO()
+    figure.savefig(full, format="png")
+    picture = Image.open(full).convert("RGB")
+    picture.quantize(256, dither=Image.Dither.NONE).save(small, "png", optimize=True)
+    display(Shown(small.getvalue()))
+
+
+def _without_axes(panel: Any) -> None:
+    panel.set_xticks([])
+    panel.set_yticks([])
+    panel.spines[:].set_visible(False)
+
+
+def _outline(panel: Any, place: np.ndarray, colour: Colour, line: str = "solid") -> None:
+    """Draw the border of a region in its colour, with a white edge so that it shows on any picture."""
+    from matplotlib.patheffects import withStroke
+
+    inside = np.pad(place.astype(float), 1)  # a region at the frame's border is closed there
+    down, across = (np.arange(-1, length + 1) for length in place.shape)
+    border = panel.contour(across, down, inside, levels=[0.5], colors=[colour], linewidths=1.6, linestyles=line)
+    border.set(path_effects=[withStroke(linewidth=3.2, foreground="white")])
+    panel.set(xlim=(-0.5, place.shape[1] - 0.5), ylim=(place.shape[0] - 0.5, -0.5))
+
+
+def _badge(panel: Any, text: str, colour: Colour, at: tuple[float, float] = (0.0, 1.0), **where: str) -> None:
+    """Write ``text`` on a field of its class's colour; ``at`` is in 0..1 of the panel, from its lower left corner."""
+    ink = "white" if np.dot(colour, (0.299, 0.587, 0.114)) < 0.6 else INK
+    field = {"boxstyle": "round,pad=0.25", "facecolor": colour, "edgecolor": "none"}
+    panel.annotate(
+        text, at, (3, 4), xycoords="axes fraction", textcoords="offset points", color=ink, fontsize=8, bbox=field,
+        **{"ha": "left", "va": "bottom"} | where,
+    )  # fmt: skip
+
+
+def _badge_on(panel: Any, text: str, colour: Colour, place: np.ndarray) -> None:
+    """Write ``text`` above a region, or just inside where there is no room, and never beyond the frame's sides."""
+    down, across = (np.flatnonzero(place.any(axis=axis)) / place.shape[1 - axis] for axis in (1, 0))
+    on_the_right = across[0] + across[-1] > 1
+    where = {"ha": "right" if on_the_right else "left", "va": "top" if down[0] < 0.12 else "bottom"}
+    _badge(panel, text, colour, (across[-1] if on_the_right else across[0], 1 - down[0]), **where)
+
+
+def _filled_box(xyxy: tuple[float, float, float, float], shape: tuple[int, int]) -> np.ndarray:
+    """Return a box, in 0..1 of the frame, as the pixels it holds."""
+    x0, y0, x1, y1 = (int(corner * length) for corner, length in zip(xyxy, (shape[1], shape[0]) * 2, strict=True))
+    place = np.zeros(shape, bool)
+    place[y0:y1, x0:x1] = True
+    return place
+
+
+def _frequency_ticks(bins: int, rate: int, filterbank: Tensor | None) -> tuple[list[float], list[str]]:
+    """Return the rows, and their names, at which round numbers of hertz stand."""
+    if filterbank is None:
+        step = 1000 if rate <= 8000 else 2000 if rate <= 16_000 else 2500
+        hertz = np.arange(0, rate / 2 + 1, step)
+        return list(hertz / (rate / 2) * bins), [f"{value:.0f}" for value in hertz]
+    weights = filterbank.cpu().numpy()
+    held = np.flatnonzero(weights.sum(axis=1))  # narrow bands may hold no bin at all
+    peaks = weights[held].argmax(axis=1) * rate / 2 / (weights.shape[1] - 1)
+    hertz = [value for value in (250, 500, 1000, 2000, 4000, 8000) if value < rate / 2]
+    return list(np.interp(hertz, peaks, held + 0.5)), [str(value) for value in hertz]
+
+
+def _best_epoch(history: Sequence[Mapping[str, Any]]) -> int:
+    """Return the last of the epochs with the highest validation AP, or without one the lowest validation loss."""
+    values = [row["val_ap"] if "val_ap" in row else -row["val_loss"] for row in history]
+    return max(range(len(values)), key=lambda place: (values[place], place))
+
+
+def _one_each(value: Any, count: int) -> list[Any]:
+    return [value] * count if isinstance(value, int | str) else list(value)
+
+
+def _readable(name: str) -> str:
+    return name.replace("_", " ")
