@@ -9,7 +9,7 @@ import dataclasses
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 from avnb.errors import SettingsError
 
@@ -56,7 +56,7 @@ class Settings:
         for entry in fields(self):
             object.__setattr__(self, entry.name, _checked(entry, getattr(self, entry.name)))
 
-    def resolve(self: T, device: str) -> T:
+    def resolve(self, device: str) -> Self:
         """Return the settings with every "the preset's" filled in for a run on ``device``.
 
         Only a field's default stands for the preset's: a weight decay of 0 that was asked for stays 0.
@@ -113,9 +113,13 @@ def _checked(entry: dataclasses.Field, value: Any) -> Any:
     """Return ``value`` if it is of the field's type and range; whole numbers pass where a float is asked for."""
     name, wanted, meta = entry.name, entry.type, entry.metadata
     if type(value) is not wanted and (wanted, type(value)) != (float, int):
+        hint = ""
+        if wanted is str:
+            hint = f" Write it in quotes, or for papermill -r {name} TEXT."
+        elif isinstance(value, str):
+            hint = f" Write it without quotes, or for papermill -p {name} VALUE."
         raise SettingsError(
-            f"{name} = {value!r} is {_a(type(value))}, but {name} is {_a(wanted)} ({meta['doc']}). "
-            + (f"Write it in quotes, or -r {name} TEXT." if wanted is str else "Write it without quotes.")
+            f"{name} = {value!r} is {_a(type(value))}, but {name} is {_a(wanted)} ({meta['doc']}).{hint}"
         )
     if value == entry.default:
         return wanted(value)
@@ -170,12 +174,12 @@ def _literal_assignments(source: str) -> list[str] | None:
         return None
     names = []
     for statement in statements:
-        targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
-        if not isinstance(statement, (ast.Assign, ast.AnnAssign)) or not isinstance(targets[0], ast.Name):
+        if not isinstance(statement, (ast.Assign, ast.AnnAssign)):
             return None
+        targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
         try:
             ast.literal_eval(statement.value)
-        except ValueError:
+            names += [target.id for target in targets]
+        except (ValueError, AttributeError):  # a value that is no literal, a target that is no name
             return None
-        names.append(targets[0].id)
     return names

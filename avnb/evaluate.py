@@ -29,6 +29,7 @@ from avnb.metrics.localization import (
     upsample,
 )
 from avnb.models.method import Method
+from avnb.runs import Run
 
 CHUNK = 24  # images judged at once
 THRESHOLDS = (0.1, 0.3, 0.5)
@@ -128,6 +129,26 @@ def evaluate(
         for (name, how), parts in scores.items()
     ]  # fmt: skip
     return rows, {name: torch.cat(parts) for name, parts in shown.items()} | {"mixtures": torch.from_numpy(mixtures)}
+
+
+def judge(
+    method: Method, store: Store, run: Run, trials: Iterable[Trial], progress: bool = True
+) -> list[dict[str, Any]]:
+    """Evaluate a method on several trials and write the run's metrics.json and maps; returns the rows of all trials."""
+    rows, maps = [], {}
+    for trial in trials:
+        found, shown = evaluate(method, store, trial, progress=progress)
+        rows += found
+        maps |= {f"{trial.subset}-{trial.geometry}/{name}": value for name, value in shown.items()}
+    run.write_json("metrics.json", {"origin": store.origin, "settings": method.settings.as_dict(), "rows": rows})
+    run.save_maps(maps)
+    return rows
+
+
+def pick(rows: Iterable[dict[str, Any]], **wanted: Any) -> list[dict[str, Any]]:
+    """Return the rows whose entries are as wanted: ``pick(rows, subset="duet", classes=("oracle", "none"))``."""
+    allowed = {name: value if isinstance(value, tuple) else (value,) for name, value in wanted.items()}
+    return [row for row in rows if all(row[name] in values for name, values in allowed.items())]
 
 
 def published_rule(benchmark: str, subset: str, paper: str) -> str:

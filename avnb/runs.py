@@ -7,7 +7,8 @@ leaves its last complete epoch. Tensors are kept as safetensors: nothing here is
 import errno
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from avnb.config import Settings
 from avnb.errors import RunError
 from avnb.paths import outputs_dir, shown, whole_file
 
-NOT_PART_OF_THE_RESULT = ("device", "resume")
+NOT_PART_OF_THE_RESULT = ("device", "resume", "ablation")
+MAKE_ROOM = "Free some space, or point AVNB_OUTPUTS to a folder that can be written."
 
 
 class Run:
@@ -31,8 +33,7 @@ class Run:
         self.history: list[dict[str, Any]] = []
         self.best: int | None = None
         if (self.folder / "history.json").exists():
-            said = _read_json(self.folder / "history.json")
-            self.history, self.best = said["epochs"], said["best"]
+            self.history, self.best = _read_history(self.folder / "history.json")
 
     @classmethod
     def of(cls, settings: Settings, benchmark: str, data: str = "") -> "Run":
@@ -59,19 +60,15 @@ class Run:
         Raises RunError where the disk is full; the epoch before is still whole then.
         """
         number = len(self.history)
-        try:
+        best = number if better else self.best
+        for leftover in self.folder.glob(".*.tmp"):  # of a process that was killed while it wrote
+            leftover.unlink(missing_ok=True)
+        kept = f"epoch {number}" if number else "nothing yet"
+        advice = f"Kept: {kept}. Free some space and run again: training continues from there."
+        with _writing(f"Epoch {number + 1} cannot be written to {shown(self.folder)}", advice):
             _save(self.folder / f"weights-{number:04d}.safetensors", saved_state(model), self._header(number))
             _save(self.folder / f"optimizer-{number:04d}.safetensors", _flat(optimizer), self._header(number))
-            best = number if better else self.best
-            self.write_json("history.json", {"best": best, "epochs": [*self.history, row]})
-        except (OSError, SafetensorError) as error:
-            full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT) or "space" in str(error)
-            reason = "no space is left on the device" if full else str(error)
-            kept = f"epoch {number}" if number else "nothing yet"
-            raise RunError(
-                f"Epoch {number + 1} cannot be written to {shown(self.folder)}: {reason}. Kept: {kept}. "
-                "Free some space and run again: training continues from there."
-            ) from None
+            _save_json(self.folder / "history.json", {"best": best, "epochs": [*self.history, row]})
         self.history.append(row)
         self.best = best
         for kind, wanted in (("weights", {number, best}), ("optimizer", {number})):
@@ -92,14 +89,17 @@ class Run:
         load_weights(model, self.folder / f"weights-{self.best:04d}.safetensors", self._method())
 
     def write_json(self, name: str, said: Any) -> None:
-        """Write a JSON file of the run, whole or not at all."""
-        with whole_file(self.folder / name) as temporary:
-            temporary.write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
+        """Write a JSON file of the run, whole or not at all; raise RunError where that cannot be."""
+        path = self.folder / name
+        with _writing(f"{shown(path)} cannot be written", MAKE_ROOM):
+            _save_json(path, said)
 
     def save_maps(self, maps: Mapping[str, Tensor]) -> None:
-        """Write localization maps (half precision) and what they belong to."""
+        """Write localization maps (half precision) and what they belong to; raise RunError where that cannot be."""
         tensors = {name: (value.half() if value.is_floating_point() else value) for name, value in maps.items()}
-        _save(self.folder / "maps.safetensors", tensors, self._header(len(self.history)))
+        path = self.folder / "maps.safetensors"
+        with _writing(f"{shown(path)} cannot be written", MAKE_ROOM):
+            _save(path, tensors, self._header(len(self.history)))
 
     def load_maps(self) -> dict[str, Tensor]:
         """Return what ``save_maps`` wrote."""
@@ -137,11 +137,32 @@ def load_weights(model: nn.Module, path: Path, method: str) -> None:
     model.load_state_dict(state, strict=False)
 
 
-def _read_json(path: Path) -> Any:
+def _read_history(path: Path) -> tuple[list[dict[str, Any]], int | None]:
+    """Return the rows of the finished epochs and the number of the best."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise RunError(f"{shown(path)} is damaged ({error}); delete its folder to train anew.") from None
+        said = json.loads(path.read_text(encoding="utf-8"))
+        rows, best = list(said["epochs"]), said["best"]
+        if rows:
+            rows[best]  # one of them
+        return rows, best
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise RunError(f"{shown(path)} is damaged ({error!r}); delete its folder to train anew.") from None
+
+
+@contextmanager
+def _writing(what: str, advice: str) -> Iterator[None]:
+    """Make a sentence of what a disk says that does not take a file."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT) or "space" in str(error)
+        reason = "no space is left on the device" if full else getattr(error, "strerror", None) or str(error)
+        raise RunError(f"{what}: {reason}. {advice}") from None
+
+
+def _save_json(path: Path, said: Any) -> None:
+    with whole_file(path) as temporary:
+        temporary.write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
 
 
 def _save(path: Path, tensors: Mapping[str, Tensor], header: dict[str, str]) -> None:

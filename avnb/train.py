@@ -4,6 +4,7 @@ Chance is a function of (seed, stage, epoch) and the learning rate of the step, 
 resumed ends where an uninterrupted one does, to the bit on a CPU. Introduced in notebooks/04_avgn.ipynb.
 """
 
+import hashlib
 import math
 import time
 from collections.abc import Iterator
@@ -24,7 +25,7 @@ from avnb.data.store import Store, cached_array
 from avnb.errors import RunError, SettingsError
 from avnb.metrics.localization import average_precision, upsample
 from avnb.models.method import Method, Stage
-from avnb.runs import Run
+from avnb.runs import Run, saved_state
 
 HELD_OUT = 0.1  # of the training clips, for validation where a benchmark has no such split
 WARM_UP = 0.1  # of a one-cycle schedule
@@ -35,8 +36,8 @@ class Examples:
     """The clips that a method is trained and validated on, and the frozen trunk's features of them."""
 
     store: Store
-    train: Int[np.ndarray, " clips"]
-    val: Int[np.ndarray, " clips"]
+    train: Int[np.ndarray, " train_clips"]
+    val: Int[np.ndarray, " val_clips"]
     features: np.ndarray | None
 
     def batch(self, mixture: Int[np.ndarray, "batch clips"], recipe: Recipe, truth: bool = False) -> Batch:
@@ -70,9 +71,12 @@ def fit(method: Method, store: Store, run: Run, progress: bool = True) -> list[d
         lr=settings.learning_rate,
         weight_decay=settings.weight_decay,
     )
+    stages = method.stages()
+    for stage in stages:
+        _validation_mixtures(examples, stage, settings)  # clips that cannot be mixed stop the run now, not in an hour
+    beginning = {name: value.clone() for name, value in saved_state(method).items()}
     if run.history:
         run.load_last(method, optimizer)
-    stages = method.stages()
     plan = [(number, epoch) for number, stage in enumerate(stages) for epoch in range(stage.epochs)]
     per_epoch = len(examples.train) // settings.batch_size
     bar = tqdm(total=len(plan), initial=len(run.history), desc=settings.METHOD, unit="epoch", disable=not progress)
@@ -80,18 +84,21 @@ def fit(method: Method, store: Store, run: Run, progress: bool = True) -> list[d
         for done in range(len(run.history), len(plan)):
             number, epoch = plan[done]
             stage = stages[number]
+            torch.manual_seed(_seed(settings.seed, number, epoch))
             if epoch == 0 and stage.begin is not None:
                 stage.begin(partial(_batches, examples, stage, settings, (number, 0)))
             started = time.perf_counter()
-            torch.manual_seed(_seed(settings.seed, number, epoch))
             steps = _train_epoch(method, examples, stage, optimizer, (number, epoch), len(plan), done * per_epoch, bar)
             row = {"epoch": done + 1, "stage": stage.name, **steps, **validate(method, examples, stage)}
-            row["seconds"] = round(time.perf_counter() - started, 2)
-            row["pairs_per_second"] = round(per_epoch * settings.batch_size / row["seconds"], 1)
+            seconds = time.perf_counter() - started
+            row["seconds"] = round(seconds, 2)
+            row["pairs_per_second"] = round(per_epoch * settings.batch_size / seconds, 1)
             better = run.best is None or _score(row) >= _score(run.history[run.best])
             run.save_epoch(method, optimizer, row, better)
             bar.update()
     except KeyboardInterrupt:
+        if not run.history:  # running again begins again, not from half an epoch
+            method.load_state_dict(beginning, strict=False)
         bar.write(
             f"Stopped in epoch {len(run.history) + 1}; the {len(run.history)} before it are kept. Run again to go on."
         )
@@ -105,21 +112,20 @@ def fit(method: Method, store: Store, run: Run, progress: bool = True) -> list[d
 def gather_examples(method: Method, store: Store, progress: bool = True) -> Examples:
     """Choose the clips to train and validate on, and cache the features of a frozen trunk beside the store."""
     settings = method.settings
-    train = store.select("train", "solo" if ("train", "solo") in store.count() else None)
-    labelled = store.labels[train].sum(axis=1) == 1
-    train = train[labelled]  # a clip with several sounding classes is no source of a mixture
+    train = _sources(store, "train")
     if ("val", "solo") in store.count():
-        val = store.select("val", "solo")
-    else:
-        order = np.random.default_rng(0).permutation(len(train))
-        held = max(1, round(HELD_OUT * len(train)))
-        train, val = np.sort(train[order[held:]]), np.sort(train[order[:held]])
+        val = _sources(store, "val")
+    else:  # whole videos are held out: clips of one are too much alike
+        videos = store.clips["video"][train]
+        order = np.random.default_rng(0).permutation(np.unique(videos))
+        held = np.isin(videos, order[: max(1, round(HELD_OUT * len(order)))])
+        train, val = train[~held], train[held]
     if settings.limit:
         train, val = (part[:: max(1, len(part) // settings.limit)][: settings.limit] for part in (train, val))
     if settings.batch_size > len(train):
         raise SettingsError(
             f'batch_size = {settings.batch_size} is larger than the training split of "{store.name}", which offers '
-            f"{len(train)} solo clips; take at most that many."
+            f"{len(train)} solo clips{' under this limit' if settings.limit else ''}; take at most that many."
         )
     features = None
     if getattr(method.trunk, "frozen", False):
@@ -127,8 +133,14 @@ def gather_examples(method: Method, store: Store, progress: bool = True) -> Exam
     return Examples(store, train, val, features)
 
 
+def _sources(store: Store, split: str) -> Int[np.ndarray, " clips"]:
+    """Return a split's clips that mixtures are made of: its solos, or all clips, with one sounding class."""
+    clips = store.select(split, "solo" if (split, "solo") in store.count() else None)
+    return clips[store.labels[clips].sum(axis=1) == 1]
+
+
 def cached_features(
-    trunk: torch.nn.Module, store: Store, wanted: Int[np.ndarray, " clips"], device: str, progress: bool
+    trunk: torch.nn.Module, store: Store, wanted: Int[np.ndarray, " wanted"], device: str, progress: bool
 ) -> Float[np.ndarray, "clips channels rows columns"]:
     """Return the frozen trunk's maps of the wanted clips (half precision), computed at most once per store."""
     from tqdm.auto import tqdm
@@ -143,7 +155,7 @@ def cached_features(
             bar.update(len(chunk))
         bar.close()
 
-    mark = f"{type(trunk).__name__}-{len(wanted)}-{wanted.sum()}"
+    mark = f"{type(trunk).__name__}-{hashlib.sha256(wanted.tobytes()).hexdigest()[:8]}"
     return cached_array(store, mark, (trunk.channels, rows, rows), compute)
 
 
@@ -158,11 +170,7 @@ def validate(method: Method, examples: Examples, stage: Stage) -> dict[str, floa
     losses, scores = [], []
     size = min(settings.batch_size, len(examples.val))
     judged = examples.store.has_truth(examples.val).all()
-    for number, recipe in enumerate(stage.recipes):
-        generator = np.random.default_rng([settings.seed, number])
-        mixtures = draw_partners(
-            examples.store, examples.val, examples.val, recipe.clips, generator, recipe.distinct_classes
-        )
+    for recipe, mixtures in _validation_mixtures(examples, stage, settings):
         for start in range(0, len(mixtures) - size + 1, size):
             batch = examples.batch(mixtures[start : start + size], recipe, truth=bool(judged)).to(device)
             with _autocast(device):
@@ -175,6 +183,18 @@ def validate(method: Method, examples: Examples, stage: Stage) -> dict[str, floa
     if judged:
         row["val_ap"] = 100 * float(torch.cat(scores).nanmean())
     return row
+
+
+def _validation_mixtures(
+    examples: Examples, stage: Stage, settings: Any
+) -> list[tuple[Recipe, Int[np.ndarray, "mixtures clips"]]]:
+    """Return the stage's recipes with a mixture for every validation clip, the same in every epoch."""
+    store, val = examples.store, examples.val
+    generators = (np.random.default_rng([settings.seed, number]) for number in range(len(stage.recipes)))
+    return [
+        (recipe, draw_partners(store, val, val, recipe.clips, generator, recipe.distinct_classes))
+        for recipe, generator in zip(stage.recipes, generators, strict=True)
+    ]
 
 
 def _train_epoch(
@@ -243,7 +263,9 @@ def _seed(*parts: int) -> int:
 
 
 def _score(row: dict[str, Any]) -> float:
-    return row["val_ap"] if "val_ap" in row else -row["val_loss"]
+    """Return what the best epoch has most of; a validation that is not a number never wins."""
+    score = row["val_ap"] if "val_ap" in row else -row["val_loss"]
+    return score if math.isfinite(score) else -math.inf
 
 
 def _autocast(device: torch.device) -> torch.autocast:

@@ -132,7 +132,8 @@ def plain_grouping(block: avgn.Grouping, normaliser: str, features: list, tokens
     for i, token in enumerate(tokens):
         total = sum(row[i] for row in share)
         below = {"none": 1.0, "printed": total, "plus_one": total + 1}[normaliser]
-        gathered = [sum(row[i] * value[d] for row, value in zip(share, values, strict=True)) / below for d in range(DIM)]
+        weights = [row[i] / below for row in share]
+        gathered = [dot(weights, [value[d] for value in values]) for d in range(DIM)]
         grouped.append([c + o for c, o in zip(token, times(block.out, gathered), strict=True)])
     return grouped
 

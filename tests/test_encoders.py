@@ -92,7 +92,8 @@ def test_resnet_is_torchvisions_up_to_its_last_map():
     from torchvision.models import resnet18
 
     network, whole = ResNetFrames(32, pretrained=False).eval(), resnet18().eval()
-    ours = dict(zip(("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4"), network.body, strict=True))
+    names = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
+    ours = dict(zip(names, network.body, strict=True))
     for name, part in ours.items():
         getattr(whole, name).load_state_dict(part.state_dict())
     pictures = frames(96, 64)
@@ -160,7 +161,7 @@ def test_lite_sees_each_frame_alone(lite):
     torch.testing.assert_close(lite(pictures)[1:2], lite(pictures[1:2]), rtol=1e-4, atol=1e-4)
 
 
-# ------------------------------------------------------------------------------------------------------ ImageNet weights
+# ----------------------------------------------------------------------------------------------------- ImageNet weights
 
 
 REFUSALS = {

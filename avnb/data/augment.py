@@ -56,4 +56,4 @@ def _random_crop(frames: Tensor) -> Tensor:
     columns = (left + torch.arange(width, device=frames.device))[:, None, None, :]
     picture = torch.arange(len(frames), device=frames.device)[:, None, None, None]
     channel = torch.arange(frames.shape[1], device=frames.device)[None, :, None, None]
-    return large[picture, channel, rows, columns].clamp_(0, 255)
+    return large[picture, channel, rows, columns].round_().clamp_(0, 255).to(frames.dtype)  # bicubic overshoots

@@ -42,18 +42,19 @@ class Batch:
     """What a method is trained and judged on; all tensors on one device. Introduced in notebooks/01_data_mixing.ipynb.
 
     ``frames`` are raw RGB (each model normalises as its paper does). ``source_classes`` holds the class of each of the
-    N sources of a mixture, ``labels`` the same as a multi-hot vector over all classes. ``features`` are the frozen
-    trunk's maps of ``frames`` where they were cached, so that the trunk need not run again.
+    N sources of a mixture that its frame shows, ``labels`` all that sound as a multi-hot vector over all classes.
+    ``features`` are the frozen trunk's maps of ``frames`` where they were cached, so that the trunk need not run again.
     ``truth`` is the ground truth of each source at the frame's size, in 0..1 (soft where annotators disagree);
-    it is loaded for evaluation only.
+    it is loaded for evaluation only. ``source_frames`` and ``source_waveforms`` are the clips that were put together;
+    they have a row a mixture, the rest has a row a frame, which in the geometry "separate" are N a mixture.
     """
 
     frames: UInt8[Tensor, "batch 3 height width"]
     mixture: Float[Tensor, "batch time"]
     labels: Float[Tensor, "batch classes"]
     source_classes: Int[Tensor, "batch sources"]
-    source_frames: UInt8[Tensor, "batch sources 3 tile_height tile_width"] | None = None
-    source_waveforms: Float[Tensor, "batch sources time"] | None = None
+    source_frames: UInt8[Tensor, "mixtures clips 3 tile_height tile_width"] | None = None
+    source_waveforms: Float[Tensor, "mixtures heard time"] | None = None
     features: Float[Tensor, "batch channels rows columns"] | None = None
     truth: Float[Tensor, "batch sources height width"] | None = None
 
@@ -76,7 +77,8 @@ class Recipe:
 
     ``geometry``: "single" and "one_frame" are a clip as it is, with one or more sounding objects; "first" shows
     the first source's frame alone (AVGN's released training); "side_by_side" joins the frames (N of 224 x 224 become
-    224 x N*224); "separate" keeps each source on its own frame; "grid" is DSOL's 2x2 scene with two of four sounding. ``sound``: "sum" of the waveforms (AVGN) or "mean" (Mix-and-Localize).
+    224 x N*224); "separate" keeps each source on its own frame; "grid" is DSOL's 2x2 scene with two of four sounding.
+    ``sound``: "sum" of the waveforms (AVGN) or "mean" (Mix-and-Localize).
     Introduced in notebooks/01_data_mixing.ipynb.
     """
 

@@ -7,7 +7,8 @@ Introduced in notebooks/01_data_mixing.ipynb.
 """
 
 import json
-import math
+import re
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -20,6 +21,7 @@ from avnb.paths import shown, whole_file
 SPLITS = ("train", "val", "test")
 KEYS = {"id", "split", "subset", "file_name", "audio", "start", "mask", "objects", "labels", "video"}
 REQUIRED = ("id", "split", "subset", "file_name", "audio")
+_SURROGATE = re.compile("[\ud800-\udfff]")  # half a character: JSON can spell it, no file can hold it
 
 
 @dataclass(frozen=True)
@@ -54,17 +56,21 @@ def read_info(folder: Path) -> DatasetInfo:
     """Read ``folder``/dataset.json; raise DataError where it is missing or not of the format."""
     path = Path(folder) / "dataset.json"
     try:
-        said = json.loads(path.read_text(encoding="utf-8"))
+        said = json.loads(path.read_text(encoding="utf-8-sig"))  # with or without Windows' byte order mark
     except FileNotFoundError:
         raise DataError(
             f"{shown(folder)} has no dataset.json, so it is not a prepared benchmark; data/README.md shows the format."
         ) from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise DataError(f"{shown(path)} cannot be read: {error.strerror}.") from None
+    except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, numbers of 5,000 digits, 5,000 brackets
         raise DataError(f"{shown(path)} is not JSON ({error}); data/README.md shows what it must hold.") from None
-    if not isinstance(said, dict) or not isinstance(said.get("name"), str):
+    if not isinstance(said, dict) or not _is_text(said.get("name")):
         raise DataError(f'{shown(path)} must be an object with "name", "classes", "origin" and "note".')
+    if said["name"].startswith(".") or re.search(r"[/\\]", said["name"]):
+        raise DataError(f'{shown(path)}: "name" must do as the name of a folder, which {said["name"]!r} does not.')
     classes = said.get("classes")
-    if not isinstance(classes, list) or not classes or not all(isinstance(label, str) for label in classes):
+    if not isinstance(classes, list) or not classes or not all(_is_text(label) for label in classes):
         raise DataError(f'{shown(path)}: "classes" must be a list of names, at least one.')
     if len(set(classes)) < len(classes):
         twice = next(label for label in classes if classes.count(label) > 1)
@@ -78,14 +84,16 @@ def read_rows(folder: Path, classes: Sequence[str]) -> list[Row]:
     """Read and check ``folder``/metadata.jsonl; raise DataError naming the file, the line and the mend."""
     path = Path(folder) / "metadata.jsonl"
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise DataError(f"{shown(folder)} has no metadata.jsonl; data/README.md shows the format.") from None
+    except OSError as error:
+        raise DataError(f"{shown(path)} cannot be read: {error.strerror}.") from None
     except UnicodeDecodeError as error:
         raise DataError(f"{shown(path)} is not UTF-8 text ({error}).") from None
-    known = frozenset(classes)
+    known, printed = frozenset(classes), shown(path)
     rows = [
-        _read_row(line, f"{shown(path)}, line {number}", number, known)
+        _read_row(line, f"{printed}, line {number}", number, known)
         for number, line in enumerate(text.split("\n"), start=1)
         if line.strip()
     ]
@@ -119,11 +127,11 @@ def write_dataset(
 def _read_row(line: str, where: str, number: int, classes: frozenset[str]) -> Row:
     try:
         said = json.loads(line)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{where}: not JSON ({error}); every line is one clip.") from None
     if not isinstance(said, dict):
         raise DataError(f"{where}: a clip is a JSON object, this is a {type(said).__name__}.")
-    if missing := [key for key in REQUIRED if not isinstance(said.get(key), str) or not said[key]]:
+    if missing := [key for key in REQUIRED if not _is_text(said.get(key))]:
         raise DataError(f'{where}: "{missing[0]}" is missing or not text; needed are {", ".join(REQUIRED)}.')
     if unknown := sorted(said.keys() - KEYS):
         raise DataError(f'{where}: unknown key "{unknown[0]}"; known are {", ".join(sorted(KEYS))}.')
@@ -145,10 +153,13 @@ def _read_row(line: str, where: str, number: int, classes: frozenset[str]) -> Ro
         raise DataError(f'{where}: "labels" is a list of class names.')
     for label in labels:
         _check_class(label, where, classes)
+    video = said["id"] if said.get("video") is None else said["video"]
+    if not _is_text(video):
+        raise DataError(f'{where}: "video" is the name of a recording, not {video!r}.')
     sounding = tuple(dict.fromkeys([*(thing.label for thing in scene if thing.sounding), *labels]))
     return Row(
         number, said["id"], said["split"], said["subset"], said["file_name"], said["audio"], float(start), mask,
-        scene, sounding, str(said.get("video") or said["id"]),
+        scene, sounding, video,
     )  # fmt: skip
 
 
@@ -183,12 +194,18 @@ def _check_class(label: str, where: str, classes: frozenset[str]) -> None:
 
 
 def _check_path(path: Any, key: str, where: str) -> None:
-    if not isinstance(path, str):
+    parts = PurePosixPath(path.replace("\\", "/")) if _is_text(path) else PurePosixPath()
+    if not parts.parts:
         raise DataError(f'{where}: "{key}" is a path inside the folder, not {path!r}.')
-    parts = PurePosixPath(path.replace("\\", "/"))
     if parts.is_absolute() or ".." in parts.parts or ":" in parts.parts[0]:
         raise DataError(f'{where}: "{key}" leaves the folder ({path}); paths are relative to it, without "..".')
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    """Tell whether a JSON value is a finite number (json.loads takes NaN, Infinity and numbers of any length)."""
+    return type(value) in (int, float) and -sys.float_info.max <= value <= sys.float_info.max
+
+
+def _is_text(value: Any) -> bool:
+    """Tell whether a JSON value is text that can be a name or a path: not empty, encodable, without a NUL."""
+    return isinstance(value, str) and value != "" and "\0" not in value and not _SURROGATE.search(value)

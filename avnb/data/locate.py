@@ -19,8 +19,10 @@ def locate(name: str, origin: str = "any", progress: bool = True) -> DatasetInfo
     """
     folder = data_dir() / name
     prepared = sorted(path.parent.name for path in data_dir().glob("[!.]*/dataset.json"))
-    if not name or Path(name).name != name or name.startswith("."):
+    if not name or Path(name).name != name or name.startswith(".") or len(name) > 200:
         raise SettingsError(f"dataset = {name!r} is not the name of a folder of {shown(data_dir())}.")
+    if folder.is_symlink() and not folder.exists():
+        raise DataError(f"{shown(folder)} is a link to {folder.readlink()}, where there is nothing. Mend or remove it.")
     if folder.is_dir() and not any(folder.iterdir()):
         raise DataError(f"{shown(folder)} is empty. Prepare it as data/README.md says, or remove it.")
     if folder.is_dir():

@@ -17,13 +17,13 @@ from avnb.data.clips import Batch, Recipe
 from avnb.data.store import Store
 from avnb.errors import DataError
 
-ROUNDS = 200  # of redrawing partners that may not meet, before giving up
+ROUNDS = 20  # of redrawing partners that may not meet, before looking which may
 
 
 def draw_partners(
     store: Store,
     anchors: Int[np.ndarray, " examples"],
-    pool: Int[np.ndarray, " clips"],
+    pool: Int[np.ndarray, " pool"],
     clips: int,
     generator: np.random.Generator,
     distinct_classes: bool = True,
@@ -35,24 +35,37 @@ def draw_partners(
     mixture = np.empty((len(anchors), clips), np.int64)
     mixture[:, 0] = anchors
     videos, labels = store.clips["video"], store.labels
-    for place in range(1, clips):
-        open_rows = np.arange(len(anchors))
-        for _ in range(ROUNDS):
-            partner = generator.choice(pool, len(open_rows))
-            before = mixture[open_rows, :place]
+
+    def draw(rows: np.ndarray, place: int, pool: np.ndarray) -> np.ndarray:
+        """Draw the rows' partners for ``place`` until they may meet those before; return the rows where they do not."""
+        for _ in range(ROUNDS if len(pool) else 0):
+            partner = generator.choice(pool, len(rows))
+            mixture[rows, place] = partner
+            before = mixture[rows, :place]
             clash = (videos[before] == videos[partner][:, None]).any(axis=1)
             if distinct_classes:
                 clash |= (labels[before] & labels[partner][:, None]).any(axis=(1, 2))
-            mixture[open_rows, place] = partner
-            open_rows = open_rows[clash]
-            if len(open_rows) == 0:
+            rows = rows[clash]
+            if len(rows) == 0:
                 break
-        else:
-            kind = "video and class" if distinct_classes else "video"
-            raise DataError(
-                f'"{store.name}" cannot provide mixtures of {clips} clips that differ in {kind}: the split offers '
-                f"{len(pool)} clips of {int(labels[pool].any(axis=0).sum())} classes. Use fewer sources or more data."
-            )
+        return rows
+
+    for place in range(1, clips):
+        unlucky = draw(np.arange(len(anchors)), place, pool)
+        # Where one class fills most of the pool: draw among the clips of the other classes alone.
+        taken = labels[mixture[unlucky, :place]].any(axis=1) & distinct_classes
+        kinds, kind_of = np.unique(taken, axis=0, return_inverse=True)
+        for kind, classes in enumerate(kinds):
+            allowed = pool[~(labels[pool] & classes).any(axis=1)]
+            for row in draw(unlucky[kind_of == kind], place, allowed):
+                others = allowed[~np.isin(videos[allowed], videos[mixture[row, :place]])]
+                if len(others) == 0:
+                    raise DataError(
+                        f'"{store.name}" cannot provide mixtures of {clips} clips that differ in video'
+                        f"{' and class' if distinct_classes else ''}: the split offers {len(pool)} clips of "
+                        f"{int(labels[pool].any(axis=0).sum())} classes. Use fewer sources or more data."
+                    )
+                mixture[row, place] = generator.choice(others)
     return mixture
 
 
@@ -81,6 +94,16 @@ def grid(tiles: Shaped[Tensor, "batch 4 channels height width"]) -> Shaped[Tenso
     return halved.round().to(tiles.dtype) if not tiles.dtype.is_floating_point else halved.to(tiles.dtype)
 
 
+def grid_order(mixture: Int[np.ndarray, "batch 4"]) -> Int[Tensor, "batch 4"]:
+    """Return which clip of each mixture lies in each tile of its 2x2 scene: any order, the same for the same mixture.
+
+    Were it the mixture's own order, what sounds would always lie in the upper row.
+    """
+    # Knuth's multiplicative hash of the clip in its company: as good as drawn, but repeatable.
+    mixed = (mixture + 7919 * mixture.sum(axis=1, keepdims=True)) * 2_654_435_761 % 2**32
+    return torch.from_numpy(np.argsort(mixed, axis=1))
+
+
 def make_batch(store: Store, mixture: Int[np.ndarray, "batch clips"], recipe: Recipe, truth: bool = False) -> Batch:
     """Read the clips of each mixture from the store and put them together as ``recipe`` says.
 
@@ -97,7 +120,7 @@ def make_batch(store: Store, mixture: Int[np.ndarray, "batch clips"], recipe: Re
         "first": lambda: tiles[:, 0],
         "side_by_side": lambda: side_by_side(tiles),
         "separate": lambda: rearrange(tiles, "b n c h w -> (b n) c h w"),
-        "grid": lambda: grid(tiles),
+        "grid": lambda: grid(torch.take_along_dim(tiles, grid_order(mixture)[..., None, None, None], dim=1)),
     }[recipe.geometry]()
     labels = store.read_labels(sounding).amax(dim=1)
     sound = mix_waveforms(waveforms, recipe.sound)
@@ -111,17 +134,16 @@ def make_batch(store: Store, mixture: Int[np.ndarray, "batch clips"], recipe: Re
 
 
 def sounding_classes(store: Store, mixture: Int[np.ndarray, "batch clips"]) -> Int[np.ndarray, "batch sources"]:
-    """Return the classes that sound, clip after clip; every mixture must have equally many.
+    """Return the classes that sound, clip after clip.
 
-    Raises DataError otherwise: a batch has one number of sources.
+    Raises DataError where a batch would have no one number of sources: a single clip may have any number, the same
+    throughout the batch; clips that are mixed have one each.
     """
     heard = store.labels[mixture]  # [batch, clips, classes]
-    counts = heard.sum(axis=(1, 2))
-    if (counts != counts[0]).any() or counts[0] == 0:
-        raise DataError(
-            f'"{store.name}" mixes clips with {sorted(set(counts.tolist()))} sounding classes in one batch; '
-            "take clips with equally many, at least one."
-        )
+    counts = set(heard.sum(axis=2).ravel().tolist())
+    if len(counts) > 1 or counts == {0} or (mixture.shape[1] > 1 and counts != {1}):
+        wanted = "exactly one each" if mixture.shape[1] > 1 else "equally many, at least one"
+        raise DataError(f'"{store.name}": a batch has clips with {sorted(counts)} sounding classes; take {wanted}.')
     return np.nonzero(heard)[2].reshape(len(mixture), -1)
 
 
@@ -141,5 +163,9 @@ def _lay_out_truth(
     source = torch.arange(recipe.sources)
     tiles[:, source, source] = own.reshape(batch, recipe.sources, size, size)
     tiles = rearrange(tiles, "b n k h w -> (b n) k 1 h w")
-    joined = side_by_side(tiles) if recipe.geometry == "side_by_side" else (grid(tiles) >= 0.5).float()
+    if recipe.geometry == "grid":
+        order = grid_order(mixture).repeat_interleave(recipe.sources, dim=0)[..., None, None, None]
+        joined = (grid(torch.take_along_dim(tiles, order, dim=1)) >= 0.5).float()
+    else:
+        joined = side_by_side(tiles)
     return rearrange(joined, "(b n) 1 h w -> b n h w", b=batch)

@@ -110,7 +110,9 @@ class SoundFont:
         self.bytes = Path(path).read_bytes()
         chunks = dict(riff_chunks(self.bytes, 0, len(self.bytes)))
         if missing := {*TABLES, "smpl"} - chunks.keys():
-            raise DataError(f"{path.name} is not a SoundFont: it has no {min(missing)} chunk. Reinstall pretty_midi.")
+            raise DataError(
+                f"{Path(path).name} is not a SoundFont: it has no {min(missing)} chunk. Reinstall pretty_midi."
+            )
         self.samples = np.frombuffer(self.bytes, "<i2", chunks["smpl"][1] // 2, chunks["smpl"][0])
         self.tables = {
             name: np.frombuffer(self.bytes, kind, chunks[name][1] // kind.itemsize, chunks[name][0])
@@ -128,6 +130,7 @@ class SoundFont:
         """
         if (program, key) not in self.pressed:
             self.pressed[program, key] = self._layers(program, key)
+        seconds = float(seconds)  # a NumPy number would turn the single precision below into double
         sounds = [play(layer, key, seconds, velocity, bend) for layer in self.pressed[program, key]]
         note = np.zeros(max(map(len, sounds)), np.float32)
         for sound in sounds:
@@ -142,7 +145,7 @@ class SoundFont:
             raise DataError(f"The SoundFont has no program {program}.")
         zones = [
             zone
-            for preset in self._zones("phdr", "pbag", "pgen", rows[0])
+            for preset in self._zones("phdr", "pbag", "pgen", int(rows[0]))
             for zone in self._zones("inst", "ibag", "igen", preset[Generator.INSTRUMENT])
         ]
         ranges = [divmod(setting(zone, Generator.KEYS), 256) for zone in zones]  # highest, lowest

@@ -239,7 +239,7 @@ def tune(rng: np.random.Generator, keys: Sequence[int]) -> list[Note]:
 def held(rng: np.random.Generator, keys: Sequence[int]) -> list[Note]:
     """Long notes."""
     count = rng.integers(1, 3)
-    return timed(rng, [(int(key),) for key in rng.choice(keys, count)], rng.choice([2.0, 3.0, 4.0], count))
+    return timed(rng, [(int(key),) for key in rng.choice(keys, count)], list(rng.choice([2.0, 3.0, 4.0], count)))
 
 
 def repeated(rng: np.random.Generator, keys: Sequence[int]) -> list[Note]:
@@ -299,7 +299,7 @@ FIGURES = {f.__name__: f for f in (scale, arpeggio, tune, held, repeated, trill,
 
 
 def recorded(
-    dry: Float32[np.ndarray, " time"], body: Sequence[tuple[float, float]], rng: np.random.Generator, fraction: int
+    dry: Float32[np.ndarray, " dry"], body: Sequence[tuple[float, float]], rng: np.random.Generator, fraction: int
 ) -> Float32[np.ndarray, " time"]:
     """Return ``dry`` as a microphone in some room hears it, at a whole ``fraction`` of its rate."""
     from scipy.fft import irfft, next_fast_len, rfft

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
+from numpy.typing import DTypeLike
 from torch import Tensor
 
 from avnb.data.clips import Clip, SceneObject
@@ -28,10 +30,12 @@ from avnb.paths import data_dir, shown
 BROKEN_SHARE = 0.05  # more than this many undecodable clips stop the run
 SMALLEST_SIDE = 8  # pixels; below it a picture shows nothing
 SILENCE = 1e-4  # peak of a waveform in -1..1 below which nothing is heard
-FORMAT = 1  # of the arrays on disk; another number rebuilds them
+ABANDONED = 24 * 3600  # seconds after which an unfinished build counts as killed
+FORMAT = 2  # of the arrays on disk; another number rebuilds them
 
 CLIP = np.dtype([("split", "u1"), ("subset", "u2"), ("line", "u4"), ("has_mask", "?"), ("video", "u4")])
-OBJECT = np.dtype([("class", "u2"), ("sounding", "?"), ("xyxy", "f4", 4)])
+# "seen": at least one pixel is the object's, so that a map can be judged by it.
+OBJECT = np.dtype([("class", "u2"), ("sounding", "?"), ("seen", "?"), ("xyxy", "f8", 4)])
 
 
 @dataclass(frozen=True)
@@ -86,8 +90,9 @@ class Store:
 
     def count(self) -> dict[tuple[str, str], int]:
         """Return the number of clips of each (split, subset)."""
-        pairs, counts = np.unique(self.clips[["split", "subset"]], return_counts=True)
-        return {(SPLITS[a], self.subsets[b]): int(n) for (a, b), n in zip(pairs.tolist(), counts, strict=True)}
+        kinds = len(self.subsets)
+        counts = np.bincount(self.clips["split"].astype(np.int64) * kinds + self.clips["subset"])
+        return {(SPLITS[k // kinds], self.subsets[k % kinds]): int(counts[k]) for k in np.flatnonzero(counts)}
 
     def clip(self, index: int) -> Clip:
         """Return one clip with its objects, to look at and listen to."""
@@ -123,31 +128,28 @@ class Store:
         """Return where the sounding objects of each asked class are: their mask, else their filled boxes, in 0 or 1."""
         clip, thing = self._objects_of(index)
         size, (batch, sources) = self.shape.size, classes.shape
-        objects = self.objects[thing]
+        objects, number = self.objects[thing], thing - self.offsets[index][clip] + 1
         asked = (objects["class"][:, None] == classes[clip]) & objects["sounding"][:, None]  # [objects, sources]
         # k-th object of its clip -> is it of the asked source? Then the masks are looked up in that table.
-        table = np.zeros((batch, sources, 256), bool)
-        table[clip, :, thing - self.offsets[index][clip] + 1] = asked
+        table = np.zeros((batch, sources, max(256, number.max(initial=0) + 1)), bool)
+        table[clip, :, number] = asked
         has_mask = self.clips["has_mask"][index]
         truth = np.zeros((batch, sources, size, size), np.float32)
         masks = self.masks[index[has_mask]]
         truth[has_mask] = np.take_along_axis(
             table[has_mask], masks.reshape(len(masks), 1, size * size).astype(np.int64), axis=2
         ).reshape(len(masks), sources, size, size)
-        boxed = asked & ~has_mask[clip][:, None]
-        which, source = np.nonzero(boxed)
-        corners = (objects["xyxy"][which] * size).astype(np.int64)  # int() of the corner, as the papers' evaluations do
-        line = np.arange(size)
-        inside_x = (line >= corners[:, 0:1]) & (line < corners[:, 2:3])
-        inside_y = (line >= corners[:, 1:2]) & (line < corners[:, 3:4])
-        np.maximum.at(truth, (clip[which], source), (inside_y[:, :, None] & inside_x[:, None, :]).astype(np.float32))
+        for k, source in np.argwhere(asked & ~has_mask[clip][:, None]):
+            x0, y0, x1, y1 = box_pixels(objects["xyxy"][k], size)
+            truth[clip[k], source, y0:y1, x0:x1] = 1
         return torch.from_numpy(truth)
 
     def has_truth(self, index: Int[np.ndarray, " batch"]) -> np.ndarray:
-        """Return which clips have at least one sounding object with a place, so that a map can be judged on them."""
+        """Return which clips have a sounding object that fills at least one pixel, so that a map can be judged."""
         clip, thing = self._objects_of(index)
+        objects = self.objects[thing]
         found = np.zeros(len(index), bool)
-        found[clip[self.objects["sounding"][thing]]] = True
+        found[clip[objects["sounding"] & objects["seen"]]] = True
         return found
 
     def _objects_of(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -165,6 +167,8 @@ class Store:
         if self.silent:
             lines.append(f"  {self.silent:,} clips are silent (kept, but nothing can be learnt from them)")
         lines += [f"  left out: {clip['id']} (line {clip['line']}): {clip['why']}" for clip in self.broken]
+        if self.broken:
+            lines.append("  (left out until metadata.jsonl changes: save it anew when the files are mended)")
         return "\n".join(lines)
 
 
@@ -188,7 +192,7 @@ def cached_array(
     if not path.exists():
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
-            array = np.lib.format.open_memmap(temporary, "w+", np.float16, (len(store), *shape))
+            array = _new_array(temporary, np.float16, (len(store), *shape))
             compute(array)
             array.flush()
             os.replace(temporary, path)
@@ -197,6 +201,18 @@ def cached_array(
         finally:
             temporary.unlink(missing_ok=True)
     return np.load(path, mmap_mode="r")
+
+
+def box_pixels(xyxy: Sequence[float] | np.ndarray, size: int) -> tuple[int, int, int, int]:
+    """Return the box's first column and row and those after its last, in a frame of ``size`` x ``size`` pixels.
+
+    Corners are cut to whole pixels, as the papers' evaluations do.
+
+    >>> box_pixels((0.1, 0.5, 0.99, 1.0), 10)
+    (1, 5, 9, 10)
+    """
+    x0, y0, x1, y1 = (int(corner * size) for corner in xyxy)
+    return x0, y0, x1, y1
 
 
 def _fingerprint(folder: Path, shape: ClipShape) -> str:
@@ -210,96 +226,158 @@ def _fingerprint(folder: Path, shape: ClipShape) -> str:
 
 
 def _build(info: DatasetInfo, store: Path, shape: ClipShape, progress: bool) -> None:
-    from tqdm.auto import tqdm
-
+    """Decode every clip into a temporary folder, which becomes ``store`` when it is whole and vanishes otherwise."""
     rows = read_rows(info.folder, info.classes)
     temporary = store.with_name(f"{store.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
     try:
         temporary.mkdir(parents=True)
-        size = shape.size
-        frames = np.lib.format.open_memmap(temporary / "frames.npy", "w+", np.uint8, (len(rows), 3, size, size))
-        sounds = np.lib.format.open_memmap(temporary / "waveforms.npy", "w+", np.int16, (len(rows), shape.samples))
-        masks = np.lib.format.open_memmap(temporary / "masks.npy", "w+", np.uint8, (len(rows), size, size))
-        why: list[str | None] = [None] * len(rows)
-
-        def decode(place: int) -> None:
-            try:
-                row = rows[place]
-                frames[place] = read_frame(info.folder / row.frame, size)
-                sounds[place] = np.round(read_waveform(info.folder / row.audio, row.start, shape) * 32767)
-                if row.mask is not None:
-                    masks[place] = read_mask(info.folder / row.mask, size, len(row.objects))
-            except DataError as error:
-                why[place] = str(error)
-
-        # Pillow, libsndfile and soxr let go of the interpreter while they work: threads use every core.
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            list(tqdm(pool.map(decode, range(len(rows))), f"decode {info.name}", len(rows), disable=not progress))
-        _write_tables(info, rows, why, temporary, frames, sounds, masks)
-        if store.exists():  # half of an older build, or another process's that has just finished
-            shutil.rmtree(store) if not (store / "store.json").exists() else None
-        if not store.exists():
-            temporary.rename(store)
+        findings = _decode(info, rows, temporary, shape, progress)
+        good = [place for place, finding in enumerate(findings) if finding.why is None]
+        if len(good) < len(rows):
+            _close_gaps(temporary, good)
+        _write_tables(info, [(rows[place], findings[place]) for place in good], temporary)
+        said = {
+            "source": [str(info.folder.resolve()), shape.size, shape.rate, shape.seconds],
+            "subsets": sorted({rows[place].subset for place in good}),
+            "broken": [
+                {"id": row.id, "line": row.line, "why": finding.why}
+                for row, finding in zip(rows, findings, strict=True)
+                if finding.why is not None
+            ],
+            "silent": sum(finding.silent for finding in findings),
+        }
+        (temporary / "store.json").write_text(json.dumps(said), encoding="utf-8")
+        _put_in_place(temporary, store)
+        _remove_superseded(store, said["source"])
     except OSError as error:
+        size = len(rows) * (4 * shape.size**2 + 2 * shape.samples) / 1e9
         raise DataError(
-            f'Cannot write the decoded clips of "{info.name}" to {shown(store.parent)}: {error.strerror}. '
-            "Free some space, or point AVNB_DATA to a larger disk."
+            f'Cannot write the decoded clips of "{info.name}" to {shown(store.parent)}: {error.strerror}. They take '
+            f"{size:.1f} GB: free some space, or point AVNB_DATA to a larger disk."
         ) from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _write_tables(
-    info: DatasetInfo,
-    rows: list[Row],
-    why: list[str | None],
-    folder: Path,
-    frames: np.memmap,
-    sounds: np.memmap,
-    masks: np.memmap,
-) -> None:
-    """Write the small arrays; where clips were broken, close the gaps they left in the large ones."""
-    good = [place for place, reason in enumerate(why) if reason is None]
-    broken = [{"id": rows[i].id, "line": rows[i].line, "why": reason} for i, reason in enumerate(why) if reason]
-    if len(broken) > BROKEN_SHARE * len(rows):
-        named = "; ".join(f"{clip['id']} (line {clip['line']}): {clip['why']}" for clip in broken[:3])
-        raise DataError(
-            f'{len(broken):,} of {len(rows):,} clips of "{info.name}" cannot be decoded, more than '
-            f"{BROKEN_SHARE:.0%}. The first: {named}. Mend or remove these rows of metadata.jsonl."
-        )
-    if broken:
-        for name, array in (("frames", frames), ("waveforms", sounds), ("masks", masks)):
-            kept = np.lib.format.open_memmap(folder / f"{name}~", "w+", array.dtype, (len(good), *array.shape[1:]))
-            for to, place in enumerate(good):
-                kept[to] = array[place]
-            kept.flush()
-            os.replace(folder / f"{name}~", folder / f"{name}.npy")
-            if name == "waveforms":
-                sounds = kept
-    rows = [rows[place] for place in good]
+@dataclass(frozen=True)
+class _Finding:
+    """What decoding a clip showed: why it failed, or whether it is silent and which of its objects fill a pixel."""
+
+    why: str | None = None
+    silent: bool = False
+    seen: tuple[bool, ...] = ()
+
+
+def _decode(info: DatasetInfo, rows: list[Row], folder: Path, shape: ClipShape, progress: bool) -> list[_Finding]:
+    """Decode the clips into the large arrays; raise DataError as soon as too many of them fail."""
+    from tqdm.auto import tqdm
+
+    size = shape.size
+    frames = _new_array(folder / "frames.npy", np.uint8, (len(rows), 3, size, size))
+    sounds = _new_array(folder / "waveforms.npy", np.int16, (len(rows), shape.samples))
+    masks = _new_array(folder / "masks.npy", np.uint8, (len(rows), size, size))
+
+    def decode(place: int) -> _Finding:
+        row = rows[place]
+        try:
+            frames[place] = read_frame(info.folder / row.frame, size)
+            sounds[place] = sound = np.round(read_waveform(info.folder / row.audio, row.start, shape) * 32767)
+            if row.mask is None:
+                boxes = [box_pixels(thing.xyxy, size) for thing in row.objects]
+                seen = tuple(x1 > x0 and y1 > y0 for x0, y0, x1, y1 in boxes)
+            else:
+                masks[place] = mask = read_mask(info.folder / row.mask, size, len(row.objects))
+                seen = tuple(np.isin(np.arange(len(row.objects)) + 1, mask).tolist())
+        except DataError as error:
+            return _Finding(why=str(error))
+        return _Finding(silent=bool(np.abs(sound).max() < SILENCE * 32767), seen=seen)
+
+    findings: list[_Finding] = []
+    broken: list[str] = []
+    # Pillow, libsndfile and soxr let go of the interpreter while they work: threads use every core.
+    pool = ThreadPoolExecutor(os.cpu_count())
+    try:
+        found = pool.map(decode, range(len(rows)))
+        for row, finding in zip(rows, tqdm(found, f"decode {info.name}", len(rows), disable=not progress), strict=True):
+            findings.append(finding)
+            if finding.why is not None:
+                broken.append(f"{row.id} (line {row.line}): {finding.why}")
+            if len(broken) > BROKEN_SHARE * len(rows):
+                raise DataError(
+                    f'{len(broken):,} of the first {len(findings):,} clips of "{info.name}" cannot be decoded, more '
+                    f"than {BROKEN_SHARE:.0%} of all {len(rows):,}: {'; '.join(broken[:3])}. "
+                    "Mend these files, or remove their rows from metadata.jsonl."
+                )
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return findings
+
+
+def _new_array(path: Path, dtype: DTypeLike, shape: Sequence[int]) -> np.memmap:
+    """Create a memory-mapped array whose space on the disk is its own; raise OSError where there is too little.
+
+    Without that, writing to the map of a full disk kills the process by a signal (macOS has no such call).
+    """
+    array = np.lib.format.open_memmap(path, "w+", dtype, tuple(shape))
+    if hasattr(os, "posix_fallocate"):
+        with open(path, "rb+") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return array
+
+
+def _close_gaps(folder: Path, good: list[int]) -> None:
+    """Keep only the ``good`` rows of the large arrays."""
+    for name in ("frames", "waveforms", "masks"):
+        array = np.load(folder / f"{name}.npy", mmap_mode="r")
+        kept = _new_array(folder / f"{name}~", array.dtype, (len(good), *array.shape[1:]))
+        for to, place in enumerate(good):
+            kept[to] = array[place]
+        os.replace(folder / f"{name}~", folder / f"{name}.npy")
+
+
+def _write_tables(info: DatasetInfo, clips: list[tuple[Row, _Finding]], folder: Path) -> None:
+    """Write the small arrays."""
+    rows = [row for row, _ in clips]
     subsets = sorted({row.subset for row in rows})
     number = {label: k for k, label in enumerate(info.classes)}
     video = {name: k for k, name in enumerate(dict.fromkeys(row.video for row in rows))}
-    clips = np.array(
-        [
-            (SPLITS.index(row.split), subsets.index(row.subset), row.line, row.mask is not None, video[row.video])
-            for row in rows
-        ],
-        CLIP,
-    )
+    table = [
+        (SPLITS.index(row.split), subsets.index(row.subset), row.line, row.mask is not None, video[row.video])
+        for row in rows
+    ]
     labels = np.zeros((len(rows), len(info.classes)), bool)
     for place, row in enumerate(rows):
         labels[place, [number[label] for label in row.labels]] = True
-    objects = [(number[thing.label], thing.sounding, thing.xyxy) for row in rows for thing in row.objects]
-    np.save(folder / "clips.npy", clips)
+    objects = [
+        (number[thing.label], thing.sounding, seen, thing.xyxy)
+        for row, finding in clips
+        for thing, seen in zip(row.objects, finding.seen, strict=True)
+    ]
+    np.save(folder / "clips.npy", np.array(table, CLIP))
     np.save(folder / "labels.npy", labels)
     np.save(folder / "objects.npy", np.array(objects, OBJECT))
     np.save(folder / "offsets.npy", np.cumsum([0, *(len(row.objects) for row in rows)]))
     np.save(folder / "ids.npy", np.array([row.id.encode() for row in rows]))
-    silent = sum(int(np.abs(sound.astype(np.int32)).max(initial=0) < SILENCE * 32767) for sound in sounds)
-    said = {"subsets": subsets, "broken": broken, "silent": silent}
-    (folder / "store.json").write_text(json.dumps(said), encoding="utf-8")
+
+
+def _put_in_place(temporary: Path, store: Path) -> None:
+    if not (store / "store.json").exists():
+        shutil.rmtree(store, ignore_errors=True)  # a store without its index was taken apart by hand
+    try:
+        temporary.rename(store)
+    except OSError:
+        if not (store / "store.json").exists():  # else another process has just finished the same
+            raise
+
+
+def _remove_superseded(store: Path, source: list) -> None:
+    """Delete the stores of the same folder and shape as they were before it changed, and what killed builds left."""
+    for index in store.parent.glob("*/store.json"):
+        if index.parent != store and json.loads(index.read_text(encoding="utf-8")).get("source") == source:
+            shutil.rmtree(index.parent, ignore_errors=True)
+    for left in store.parent.glob("*.tmp"):
+        if time.time() - left.stat().st_mtime > ABANDONED:
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def read_frame(path: Path, size: int) -> UInt8[np.ndarray, "3 size size"]:
@@ -331,8 +409,11 @@ def read_mask(path: Path, size: int, objects: int) -> UInt8[np.ndarray, "size si
 
     try:
         with Image.open(path) as image:
-            mask = image if image.mode in ("L", "P") else image.convert("L")
-            numbers = np.asarray(mask.resize((size, size), Image.Resampling.NEAREST))
+            if image.mode not in ("1", "L", "P"):
+                raise DataError(f"{shown(path)} has mode {image.mode}; a mask is one 8-bit channel of object numbers")
+            numbers = np.asarray(image.resize((size, size), Image.Resampling.NEAREST)).astype(np.uint8)
+    except DataError:
+        raise
     except FileNotFoundError:
         raise DataError(f"{shown(path)} is missing") from None
     except Exception as error:
@@ -366,4 +447,6 @@ def read_waveform(path: Path, start: float, shape: ClipShape) -> Float[np.ndarra
         import soxr  # what librosa.resample calls; importing librosa itself takes seconds
 
         mono = soxr.resample(mono, rate, shape.rate)
+        if len(mono) == 0:
+            raise DataError(f"{shown(path)} holds only {len(heard)} samples at {rate} Hz from {start:g} s on")
     return np.clip(np.resize(mono, shape.samples), -1, 1)  # np.resize repeats what is too short

@@ -77,6 +77,7 @@ class AVGNSettings(Settings):
     )
     both_directions: bool = setting(False, doc="add the image-to-sound direction to eq. 10, as the released code does")
     reduction: str = setting("sum", among=("sum", "mean"), doc="eq. 9 over classes; the released code takes means")
+    ablation: bool = setting(False, doc="train the rows of Table 3 as well; has no effect on this run")
     pretrained: bool = setting(True, doc="ImageNet weights for the paper preset's ResNet-18")
 
 
