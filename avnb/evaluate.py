@@ -9,16 +9,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from avnb.data.benchmarks import BENCHMARKS
-from avnb.data.clips import Recipe
+from avnb.data.clips import Batch, Recipe
 from avnb.data.mixing import draw_partners, make_batch
 from avnb.data.store import Store
-from avnb.errors import DataError
+from avnb.errors import DataError, SettingsError
 from avnb.metrics import trivial
 from avnb.metrics.localization import (
+    ThresholdRule,
     area_under_curve,
     average_precision,
     class_mean,
@@ -52,16 +53,25 @@ class Trial:
     def mixtures(self, store: Store) -> Int[np.ndarray, "mixtures clips"]:
         """Return the test mixtures: the same for every method and seed."""
         recipe = self.recipe
-        chosen = store.select(self.split, "solo" if recipe.clips > 1 else self.subset)
-        chosen = chosen[store.has_truth(chosen)]
-        chosen = chosen[store.labels[chosen].sum(axis=1) == (self.sources if recipe.clips == 1 else 1)]
+        chosen = pool = self.clips(store)  # partners, too, have ground truth and one class
         if len(chosen) == 0:
             raise DataError(f'"{store.name}" has no {self.split} clips with ground truth for {self}.')
         if self.limit:
             chosen = chosen[np.linspace(0, len(chosen) - 1, min(self.limit, len(chosen))).round().astype(int)]
-        pool = store.select(self.split, "solo") if recipe.clips > 1 else chosen
         generator = np.random.default_rng([2023, self.sources])
         return draw_partners(store, chosen, pool, recipe.clips, generator, recipe.distinct_classes)
+
+    def clips(self, store: Store) -> Int[np.ndarray, " clips"]:
+        """Return the clips that can be judged: with ground truth, and as many sounding classes as are asked for."""
+        mixed = self.recipe.clips > 1
+        chosen = store.select(self.split, "solo" if mixed else self.subset)
+        chosen = chosen[store.has_truth(chosen)]
+        return chosen[store.labels[chosen].sum(axis=1) == (1 if mixed else self.sources)]
+
+    @property
+    def in_one_picture(self) -> bool:
+        """Whether several sources are seen together, so that their maps can be joined (PIAP)."""
+        return self.sources > 1 and self.geometry != "separate"
 
     @property
     def recipe(self) -> Recipe:
@@ -77,48 +87,85 @@ def trials_of(store: Store, limit: int = 0) -> list[Trial]:
         trials += [Trial(name, n, "side_by_side", limit=limit) for name, n in (("duet", 2), ("trio", 3))]
     if "duet" in subsets:
         trials.append(Trial("duet", 2, "one_frame", limit=limit))
-    return trials
+
+    def allowed(trial: Trial) -> bool:
+        heard = int(store.labels[trial.clips(store)].any(axis=0).sum())  # classes; none without ground truth
+        return heard >= (trial.sources if trial.recipe.clips > 1 else 1)
+
+    return [trial for trial in trials if allowed(trial)]
 
 
 def evaluate(
     method: Method,
     store: Store,
     trial: Trial,
-    classes: Iterable[str] = ("oracle", "predicted"),
+    classes: str | Iterable[str] = ("oracle", "predicted"),
     progress: bool = True,
 ) -> tuple[list[dict[str, Any]], dict[str, Tensor]]:
     """Judge a method, and the centre, the whole image, chance and the oracle, on one trial.
 
     Returns the rows (percentages, 0..100) and what a heatmap needs: "maps" [mixtures, sources, h, w] as the method
     made them for the true classes, "mixtures" and "classes". ``classes``: "oracle" asks for the true classes;
-    "predicted" for as many as sound, chosen by the method, and a sounding class it does not name scores 0.
+    "predicted" for as many as sound, chosen by the method: a sounding class it does not name scores 0, and PIAP judges
+    the maps of the classes it does name.
     """
     from tqdm.auto import tqdm
 
+    classes = (classes,) if isinstance(classes, str) else tuple(classes)
+    if unknown := [how for how in classes if how not in ("oracle", "predicted")]:
+        raise SettingsError(f'classes = "{unknown[0]}" is neither "oracle" nor "predicted".')
     device, rule = torch.device(method.settings.device), threshold_rule(trial.threshold_rule)
     mixtures = trial.mixtures(store)
     scores: dict[tuple[str, str], list[dict[str, Tensor]]] = {}
     shown: dict[str, list[Tensor]] = {"maps": [], "classes": []}
     method.eval()
-    bar = tqdm(total=len(mixtures), desc=f"evaluate {trial.subset} {trial.geometry}", disable=not progress, leave=False)
-    for number, start in enumerate(range(0, len(mixtures), CHUNK)):
-        batch = make_batch(store, mixtures[start : start + CHUNK], trial.recipe, truth=True).to(device)
-        sources, asked = trial.sources, batch.source_classes
-        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            small = method.localize(batch.frames, batch.mixture, asked).float()
+    chance = torch.Generator().manual_seed(0)
+
+    @torch.inference_mode()
+    def look(batch: Batch) -> tuple[Tensor, Tensor | None]:
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             probabilities = method.recognize(batch.mixture)
+            return method.trunk(batch.frames), None if probabilities is None else probabilities.float()
+
+    @torch.inference_mode()
+    def ask(batch: Batch, asked: Int[Tensor, "batch sources"], features: Tensor) -> Tensor:
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            return method.localize(batch.frames, batch.mixture, asked, features).float()
+
+    bar = tqdm(total=len(mixtures), desc=f"evaluate {trial.subset} {trial.geometry}", disable=not progress, leave=False)
+    for start in range(0, len(mixtures), CHUNK):
+        part = mixtures[start : start + CHUNK]
+        batch = make_batch(store, part, trial.recipe, truth=True).to(device)
+        features, probabilities = look(batch)  # once, whatever is asked
+        small = ask(batch, batch.source_classes, features)
+        # Frames of their own ("separate") have a row per source; from here on it is a row per mixture.
+        asked, small, truth = (
+            value.reshape(len(part), trial.sources, *value.shape[2:])
+            for value in (batch.source_classes, small, batch.truth)
+        )
         shown["maps"].append(small.cpu())
         shown["classes"].append(asked.cpu())
-        maps = upsample(small, batch.truth.shape[-2:])
-        judged = {(method.settings.METHOD, "oracle"): (maps, None)}
+        maps = upsample(small, truth.shape[-2:])
+        judged = {}
+        if "oracle" in classes:
+            judged[method.settings.METHOD, "oracle"] = _score(maps, truth, rule)
         if "predicted" in classes and probabilities is not None:
-            judged[method.settings.METHOD, "predicted"] = (maps, _named(probabilities.float(), asked))
+            own = probabilities.reshape(len(part), -1, probabilities.shape[-1])[:, 0].topk(trial.sources).indices
+            named = (asked[:, :, None] == own[:, None]).any(dim=2)
+            joint = maps  # what the method would show: the maps of its own classes
+            if trial.in_one_picture and not named.all():
+                joint = upsample(ask(batch, own, features), truth.shape[-2:])
+            judged[method.settings.METHOD, "predicted"] = _score(maps, truth, rule, named, joint)
         for name in trivial.NAMES:
-            judged[name, "none"] = (trivial.trivial_maps(name, batch.truth, seed=number), None)
-        for key, (candidate, named) in judged.items():
-            if key[1] in (*classes, "none"):
-                scores.setdefault(key, []).append(_score(candidate, batch.truth, rule, named, sources))
-        bar.update(len(mixtures[start : start + CHUNK]))
+            if name == "random":  # one after the other, so that it does not matter how many are judged at once
+                candidate = trivial.random(truth.shape[-2:], truth.shape[:2].numel(), chance).to(device)
+                candidate = candidate.reshape(truth.shape)
+            else:
+                candidate = trivial.trivial_maps(name, truth)
+            judged[name, "none"] = _score(candidate, truth, rule)
+        for key, score in judged.items():
+            scores.setdefault(key, []).append(score)
+        bar.update(len(part))
     bar.close()
     rows = [
         {
@@ -159,28 +206,20 @@ def published_rule(benchmark: str, subset: str, paper: str) -> str:
     return rules.get(subset, {}).get(paper, "top_half")
 
 
-def _named(
-    probabilities: Float[Tensor, "batch classes"], asked: Int[Tensor, "batch sources"]
-) -> Float[Tensor, "batch sources"]:
-    """Return 1 for each true class that is among the N most probable, N being how many sound, else 0."""
-    top = probabilities.topk(asked.shape[1], dim=1).indices
-    return (asked[:, :, None] == top[:, None, :]).any(dim=2).float()
-
-
 def _score(
     maps: Float[Tensor, "batch sources height width"],
     truth: Float[Tensor, "batch sources height width"],
-    rule: Any,
-    named: Float[Tensor, "batch sources"] | None,
-    sources: int,
+    rule: ThresholdRule,
+    named: Bool[Tensor, "batch sources"] | None = None,
+    joint: Float[Tensor, "batch sources height width"] | None = None,
 ) -> dict[str, Tensor]:
-    """Return "ap" and "iou" per source, [batch, sources], and "piap" per image, [batch]."""
+    """Return "ap" and "iou" per source, [batch, sources], 0 where not ``named``, and "piap" per image, [batch]."""
     flat, flat_truth = maps.flatten(0, 1), truth.flatten(0, 1)
-    ap = average_precision(flat, flat_truth).view(-1, sources)
-    overlap = iou(rule(flat), flat_truth).view(-1, sources)
+    ap = average_precision(flat, flat_truth).reshape(truth.shape[:2])
+    overlap = iou(rule(flat), flat_truth).reshape(truth.shape[:2])
     if named is not None:
         ap, overlap = ap * named, overlap * named
-    return {"ap": ap.cpu(), "iou": overlap.cpu(), "piap": piap(maps, truth).cpu()}
+    return {"ap": ap.cpu(), "iou": overlap.cpu(), "piap": piap(maps if joint is None else joint, truth).cpu()}
 
 
 def _summary(parts: list[dict[str, Tensor]], trial: Trial) -> dict[str, float]:
@@ -188,7 +227,7 @@ def _summary(parts: list[dict[str, Tensor]], trial: Trial) -> dict[str, float]:
     image_iou = class_mean(overlap)
     single = trial.sources == 1
     row = {"AP" if single else "CAP": float(class_mean(ap).nanmean())}
-    if not single:
+    if trial.in_one_picture:
         row["PIAP"] = float(joint.nanmean())
     row |= {f"{'IoU' if single else 'CIoU'}@{at}": success_rate(image_iou, at) for at in THRESHOLDS}
     row["AUC"] = area_under_curve(image_iou)

@@ -17,7 +17,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from avnb.data.benchmarks import BENCHMARKS
-from avnb.data.clips import Clip
+from avnb.data.clips import Clip, SceneObject
 from avnb.errors import DataError
 from avnb.metrics.localization import upsample
 from avnb.metrics.trivial import NAMES as TRIVIAL
@@ -30,9 +30,10 @@ if TYPE_CHECKING:
 
 Colour = tuple[float, float, float]  # red, green, blue in 0..1
 
-DPI = 90
+DPI = 80
 TITLE = 10  # points
 INK = "#222222"
+JPEG = {"quality": 75, "optimize": True, "progressive": True}
 LOUD = 0.999  # a player's highest peak
 
 # ------------------------------------------------------------------------------------------------------------- colours
@@ -107,8 +108,9 @@ def show_clips(
 ) -> "matplotlib.figure.Figure":
     """Show the clips' frames, each object outlined in its class's colour: solid if it sounds, dashed if it is silent.
 
-    The outline is the object's mask, else its box. ``colours`` are those of ``class_colours(store.classes)``; by
-    default those of the classes shown. Introduced in notebooks/01_data_mixing.ipynb.
+    Names stand on their class's colour, those of silent objects on white. The outline is the object's mask, else its
+    box. ``colours`` are those of ``class_colours(store.classes)``; by default those of the classes shown. Introduced in
+    notebooks/01_data_mixing.ipynb.
     """
     colours = colours or class_colours(sorted({thing.label for clip in clips for thing in clip.objects}))
     columns = min(columns, len(clips))
@@ -125,8 +127,7 @@ def show_clips(
             if not place.any():
                 continue
             _outline(panel, place, colours[thing.label], "solid" if thing.sounding else "dashed")
-            said = _readable(thing.label) + ("" if thing.sounding else " (silent)")
-            _badge_on(panel, said, colours[thing.label], place)
+            _badge_on(panel, thing, colours[thing.label], place)
         _without_axes(panel)
     return figure
 
@@ -150,7 +151,7 @@ def show_heatmaps(
     examples, sources = maps.shape[:2]
     height, width = frames.shape[-2:]
     wide = min(2.2 * width / height, 10 / (1 + sources))
-    figure, axes = _subplots(examples, 1 + sources, (wide, wide * height / width + 0.25), title)
+    figure, axes = _subplots(examples, 1 + sources, (wide, wide * height / width + 0.2), title)
     large = upsample(maps.detach().float().cpu(), (height, width)).numpy()
     for row, panels in enumerate(axes):
         frame = frames[row].cpu().numpy().transpose(1, 2, 0)
@@ -205,7 +206,7 @@ def show_spectrograms(
     columns = min(columns, count)
     rates, hops, units = (_one_each(value, count) for value in (rates, hops, units))
     rows = -(-count // columns)
-    figure, axes = _subplots(rows, columns, (10 / columns, 2.5), title)
+    figure, axes = _subplots(rows, columns, (10 / columns, 2.3), title)
     for panel in axes.flat[count:]:
         panel.set_visible(False)
     for k, (panel, image) in enumerate(zip(axes.flat, images, strict=False)):
@@ -349,7 +350,7 @@ def _as_mp3(waveform: Tensor | np.ndarray, rate: int) -> bytes:
     samples = samples * (LOUD / max(LOUD, float(np.abs(samples).max(initial=0))))
     file = io.BytesIO()
     try:
-        soundfile.write(file, samples, rate, format="MP3", compression_level=0.7)
+        soundfile.write(file, samples, rate, format="MP3", compression_level=0.85)
     except soundfile.LibsndfileError:
         raise DataError(
             f"A sound at {rate} Hz cannot be played: MP3 has 8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100 and "
@@ -488,7 +489,7 @@ def _show_once(figure: "matplotlib.figure.Figure") -> None:
     plt.close(figure)
     png, jpeg = io.BytesIO(), io.BytesIO()
     figure.savefig(png, format="png", facecolor="white")
-    figure.savefig(jpeg, format="jpeg", facecolor="white", pil_kwargs={"quality": 85, "subsampling": 0})
+    figure.savefig(jpeg, format="jpeg", facecolor="white", pil_kwargs=JPEG)
     display(Image(min(png.getvalue(), jpeg.getvalue(), key=len)))
 
 
@@ -510,22 +511,25 @@ def _outline(panel: Any, place: np.ndarray, colour: Colour, line: str = "solid")
     panel.set(xlim=(-0.5, place.shape[1] - 0.5), ylim=(place.shape[0] - 0.5, -0.5))
 
 
-def _badge(panel: Any, text: str, colour: Colour, at: tuple[float, float] = (0.0, 1.0), **where: str) -> None:
+def _badge(
+    panel: Any, text: str, colour: Colour, at: tuple[float, float] = (0.0, 1.0), silent: bool = False, **where: str
+) -> None:
     """Write ``text`` on a field of its class's colour; ``at`` is in 0..1 of the panel, from its lower left corner."""
-    ink = "white" if np.dot(colour, (0.299, 0.587, 0.114)) < 0.6 else INK
-    field = {"boxstyle": "round,pad=0.25", "facecolor": colour, "edgecolor": "none"}
+    ink = "white" if np.dot(colour, (0.299, 0.587, 0.114)) < 0.6 and not silent else INK
+    field = {"boxstyle": "round,pad=0.25", "facecolor": "white" if silent else colour, "edgecolor": colour}
     panel.annotate(
-        text, at, (3, 4), xycoords="axes fraction", textcoords="offset points", color=ink, fontsize=8, bbox=field,
-        **{"ha": "left", "va": "bottom"} | where,
+        text, at, (3, 4), xycoords="axes fraction", textcoords="offset points", color=ink, fontsize=8,
+        bbox=field | ({"linestyle": "--"} if silent else {}), **{"ha": "left", "va": "bottom"} | where,
     )  # fmt: skip
 
 
-def _badge_on(panel: Any, text: str, colour: Colour, place: np.ndarray) -> None:
-    """Write ``text`` above a region, or just inside where there is no room, and never beyond the frame's sides."""
+def _badge_on(panel: Any, thing: SceneObject, colour: Colour, place: np.ndarray) -> None:
+    """Write an object's name above it, or just inside where there is no room, and never beyond the frame's sides."""
     down, across = (np.flatnonzero(place.any(axis=axis)) / place.shape[1 - axis] for axis in (1, 0))
     on_the_right = across[0] + across[-1] > 1
     where = {"ha": "right" if on_the_right else "left", "va": "top" if down[0] < 0.12 else "bottom"}
-    _badge(panel, text, colour, (across[-1] if on_the_right else across[0], 1 - down[0]), **where)
+    at = (across[-1] if on_the_right else across[0], 1 - down[0])
+    _badge(panel, _readable(thing.label), colour, at, not thing.sounding, **where)
 
 
 def _filled_box(xyxy: tuple[float, float, float, float], shape: tuple[int, int]) -> np.ndarray:

@@ -163,11 +163,12 @@ def cached_features(
 def validate(method: Method, examples: Examples, stage: Stage) -> dict[str, float]:
     """Return "val_loss" and, where the validation clips have ground truth, "val_ap" (0..100), on fixed mixtures.
 
-    ``val_ap`` is the mean pixel-wise AP over the sources of the stage's mixtures, classes given.
+    ``val_ap`` is the mean pixel-wise AP over the sources of the stage's mixtures, classes given; "val_ap_predicted",
+    where the method knows classes, the same with 0 for every source whose class it does not name.
     """
     method.eval()
     settings, device = method.settings, torch.device(method.settings.device)
-    losses, scores = [], []
+    losses, scores, named = [], [], []
     size = min(settings.batch_size, len(examples.val))
     judged = examples.store.has_truth(examples.val).all()
     for recipe, mixtures in _validation_mixtures(examples, stage, settings):
@@ -176,12 +177,18 @@ def validate(method: Method, examples: Examples, stage: Stage) -> dict[str, floa
             with _autocast(device):
                 losses.append(method.loss(batch)["total"].item())
                 maps = method.localize(batch.frames, batch.mixture, batch.source_classes, batch.features)
+                probabilities = method.recognize(batch.mixture)
+            if judged and probabilities is not None:
+                own = probabilities.topk(recipe.sources).indices
+                named.append((batch.source_classes[:, :, None] == own[:, None]).any(dim=2).flatten())
             if judged:
                 maps = upsample(maps.float(), batch.truth.shape[-2:]).flatten(0, 1)
                 scores.append(average_precision(maps, batch.truth.flatten(0, 1)))
     row = {"val_loss": float(np.mean(losses))}
     if judged:
         row["val_ap"] = 100 * float(torch.cat(scores).nanmean())
+    if named:
+        row["val_ap_predicted"] = 100 * float((torch.cat(scores) * torch.cat(named)).nanmean())
     return row
 
 
@@ -263,8 +270,12 @@ def _seed(*parts: int) -> int:
 
 
 def _score(row: dict[str, Any]) -> float:
-    """Return what the best epoch has most of; a validation that is not a number never wins."""
-    score = row["val_ap"] if "val_ap" in row else -row["val_loss"]
+    """Return what the best epoch has most of: the mean of the APs with classes given and predicted, else -loss.
+
+    A validation that is not a number never wins.
+    """
+    aps = [row[name] for name in ("val_ap", "val_ap_predicted") if name in row]
+    score = sum(aps) / len(aps) if aps else -row["val_loss"]
     return score if math.isfinite(score) else -math.inf
 
 

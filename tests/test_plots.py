@@ -80,12 +80,13 @@ def test_protanopes_see_red_and_green_closer_together_than_others_do():
 # ------------------------------------------------------------------------------------------------------------ pictures
 
 
-def test_silent_objects_are_dashed_and_named_so():
+def test_silent_objects_are_dashed_and_named_on_white():
     frame, sound = np.zeros((40, 40, 3), np.uint8), np.zeros(100, np.float32)
     things = (SceneObject("cello", (0.1, 0.2, 0.4, 0.9)), SceneObject("flute", (0.5, 0.5, 0.9, 0.9), sounding=False))
     panel = show_clips([Clip("a", frame, sound, 8000, things)]).axes[0]
     assert [outline.get_linestyle()[0][1] is None for outline in panel.collections] == [True, False]
-    assert texts(panel) == ["cello", "flute (silent)"]
+    assert texts(panel) == ["cello", "flute"]
+    assert panel.texts[1].get_bbox_patch().get_facecolor() == (1, 1, 1, 1)
 
 
 def test_a_box_is_outlined_where_there_is_no_mask():

@@ -148,8 +148,8 @@ def test_other_data_of_the_same_name_are_another_folder(workspace):
     assert Run.of(SETTINGS, "tiny", "one").folder != Run.of(SETTINGS, "tiny", "another").folder
 
 
-@pytest.mark.parametrize("change", [{"device": "cuda:1"}, {"resume": False}])
-def test_device_and_resume_are_no_part_of_the_result(workspace, change):
+@pytest.mark.parametrize("change", [{"device": "cuda:1"}, {"resume": False}, {"ablation": True}])
+def test_device_resume_and_ablation_are_no_part_of_the_result(workspace, change):
     assert Run.of(replace(SETTINGS, **change), "tiny").folder == Run.of(SETTINGS, "tiny").folder
 
 

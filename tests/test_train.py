@@ -3,7 +3,8 @@
 import json
 import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -116,24 +117,25 @@ def test_other_seed_gives_other_weights(trained, tiny_store, tmp_path):
     assert not torch.equal(last_weights(run)["tokens"], last_weights(trained[1])["tokens"])
 
 
-def interrupt(monkeypatch: pytest.MonkeyPatch, epoch: int) -> pytest.MonkeyPatch:
+@contextmanager
+def interrupted(epoch: int) -> Iterator[None]:
     """Let Ctrl-C arrive in the second batch of ``epoch``."""
     loss, calls = AVGN.loss, []
 
-    def interrupted(method: AVGN, batch: Batch) -> dict[str, Tensor]:
+    def stopped(method: AVGN, batch: Batch) -> dict[str, Tensor]:
         calls.append(method.training)
         if sum(calls) == 3 * (epoch - 1) + 2:  # three batches of 8 make an epoch of 24 clips
             raise KeyboardInterrupt
         return loss(method, batch)
 
-    monkeypatch.setattr(AVGN, "loss", interrupted)
-    return monkeypatch
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(AVGN, "loss", stopped)
+        yield
 
 
 @pytest.mark.parametrize("epoch", [2, 3])
-def test_resumed_run_ends_bit_equal(trained, tiny_store, tmp_path, monkeypatch, epoch):
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        interrupt(patch, epoch)
+def test_resumed_run_ends_bit_equal(trained, tiny_store, tmp_path, epoch):
+    with interrupted(epoch), pytest.raises(KeyboardInterrupt):
         fit(new_avgn(), tiny_store, new_run(tmp_path), progress=False)
     run = new_run(tmp_path)
     assert [row["epoch"] for row in run.history] == list(range(1, epoch))
@@ -143,11 +145,10 @@ def test_resumed_run_ends_bit_equal(trained, tiny_store, tmp_path, monkeypatch, 
     assert_bit_equal(saved_state(method), saved_state(trained[0]))
 
 
-def test_run_stopped_in_its_first_epoch_begins_again(trained, tiny_store, tmp_path, monkeypatch, capsys):
+def test_run_stopped_in_its_first_epoch_begins_again(trained, tiny_store, tmp_path, capsys):
     """In the same kernel, with the method whose weights have moved."""
     method, run = new_avgn(), new_run(tmp_path)
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        interrupt(patch, 1)
+    with interrupted(1), pytest.raises(KeyboardInterrupt):
         fit(method, tiny_store, run, progress=False)
     assert "Stopped in epoch 1" in capsys.readouterr().out
     fit(method, tiny_store, run, progress=False)
@@ -165,10 +166,11 @@ def test_history_has_a_row_for_every_epoch(trained):
     history = Run(trained[1].folder).history
     assert [row["epoch"] for row in history] == [1, 2, 3]
     terms = {"total", "loc", "audio", "visual", "token"}
+    judged = {"val_loss", "val_ap", "val_ap_predicted"}
     for row in history:
-        assert set(row) == {"epoch", "stage", *terms, "val_loss", "val_ap", "seconds", "pairs_per_second"}
+        assert set(row) == {"epoch", "stage", *terms, *judged, "seconds", "pairs_per_second"}
         assert all(math.isfinite(value) for name, value in row.items() if name != "stage")
-        assert 0 <= row["val_ap"] <= 100
+        assert 0 <= row["val_ap_predicted"] <= row["val_ap"] <= 100
 
 
 def test_training_lowers_the_loss(trained):
@@ -218,7 +220,7 @@ def test_loss_that_is_no_number_names_its_batch_and_keeps_the_epochs_before(tiny
 
 def test_batch_larger_than_the_split_stops_at_once(tiny_store, tmp_path, monkeypatch):
     monkeypatch.setattr(FrozenLite, "forward", lambda *_: pytest.fail("features were computed first"))
-    with pytest.raises(SettingsError, match='batch_size = 25 is larger than the training split of "tiny".* 24 solo'):
+    with pytest.raises(SettingsError, match=r'batch_size = 25 is larger than the training split of "tiny".* 24 solo'):
         train(tmp_path, tiny_store, replace(SETTINGS, batch_size=25))
 
 
@@ -381,6 +383,17 @@ def test_method_that_shows_the_truth_validates_at_100(tiny_store, monkeypatch):
     examples = gather_examples(method, tiny_store, progress=False)
     monkeypatch.setattr(Meter, "localize", lambda self, *_: self.seen[-1][1].truth)
     assert validate(method, examples, method.plan[0])["val_ap"] == 100
+
+
+def test_validation_of_predicted_classes_counts_what_is_not_named_as_nothing(tiny_store, monkeypatch):
+    method = Meter([Stage("only", 1, (Recipe(2, "side_by_side"),))])
+    examples = gather_examples(method, tiny_store, progress=False)
+    monkeypatch.setattr(Meter, "localize", lambda self, *_: self.seen[-1][1].truth)
+    monkeypatch.setattr(Meter, "recognize", lambda self, _: self.seen[-1][1].labels * torch.tensor([-1.0, 1, 1, 1]))
+    row = validate(method, examples, method.plan[0])
+    named = (method.seen[-1][1].source_classes != 0).double().mean().item()
+    assert 0 < named < 1
+    assert (row["val_ap"], row["val_ap_predicted"]) == (100, pytest.approx(100 * named))
 
 
 def test_without_ground_truth_the_loss_chooses_the_epoch(changed_store, tmp_path):

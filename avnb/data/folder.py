@@ -11,7 +11,7 @@ import re
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Literal
 
 from avnb.data.clips import SceneObject
@@ -194,10 +194,10 @@ def _check_class(label: str, where: str, classes: frozenset[str]) -> None:
 
 
 def _check_path(path: Any, key: str, where: str) -> None:
-    parts = PurePosixPath(path.replace("\\", "/")) if _is_text(path) else PurePosixPath()
-    if not parts.parts:
+    parts = path.replace("\\", "/").split("/") if _is_text(path) else []
+    if all(part == "." for part in parts):
         raise DataError(f'{where}: "{key}" is a path inside the folder, not {path!r}.')
-    if parts.is_absolute() or ".." in parts.parts or ":" in parts.parts[0]:
+    if parts[0] == "" or ".." in parts or ":" in parts[0]:
         raise DataError(f'{where}: "{key}" leaves the folder ({path}); paths are relative to it, without "..".')
 
 

@@ -108,9 +108,11 @@ class Note:
 def melody(
     label: str, rng: np.random.Generator, seconds: float = 3.0, rate: int = 22_050
 ) -> Float32[np.ndarray, " time"]:
-    """Return a short performance on ``label``, recorded: mono, RMS in 0.05..0.2, peak below 1.
+    """Return a short performance on ``label``, recorded: mono, RMS in 0.05..0.2 (less where the peak would
+    reach 1).
 
     Raises SettingsError for a class the stand-in has no sound for and for a ``rate`` that does not divide 44,100.
+    Introduced in notebooks/01_data_mixing.ipynb.
     """
     if label not in PLAYERS:
         raise SettingsError(f'The stand-in has no sound for "{label}"; it plays {", ".join(PLAYERS)}.')
@@ -144,18 +146,19 @@ def perform(player: Player, rng: np.random.Generator, seconds: float) -> Float32
     reach, speed = rng.uniform(0.2, 1) * player.vibrato, rng.uniform(4.5, 7)
     before = notes[0].keys[0]
     for note in notes:
-        swollen = loud + swell * (note.start * beat / seconds - 0.5) + 30 * (note.accent - 0.5) + rng.normal(0, 4)
+        onset = note.start * beat
+        if onset >= seconds:
+            break
+        swollen = loud + swell * (onset / seconds - 0.5) + 30 * (note.accent - 0.5) + rng.normal(0, 4)
         velocity = int(np.clip(swollen, 25, 127))
         length = max(note.length * beat * gate, note.length * beat - REST, 0.07)
+        length = min(length, seconds - onset + 0.1)
         bend = bends(player, rng, length, reach, speed, before - note.keys[0]) if player.vibrato else None
         for i, key in enumerate(note.keys):
             # Nobody plays quite in time, and a chord's notes follow each other.
-            start = note.start * beat + i * rng.uniform(0.002, 0.02) + abs(rng.normal(0, 0.008))
-            place = round(start * RATE)
-            if place < round(seconds * RATE):
-                held = min(length, seconds - start + 0.1)
-                sound = general_midi().note(program, key, held, velocity, bend)[: len(mix) - place]
-                mix[place : place + len(sound)] += sound
+            place = round((onset + i * rng.uniform(0.002, 0.02) + abs(rng.normal(0, 0.008))) * RATE)
+            sound = general_midi().note(program, key, length, velocity, bend)[: len(mix) - place]
+            mix[place : place + len(sound)] += sound
         before = note.keys[0]
     mix[round(seconds * RATE) :] = 0
     return mix

@@ -94,7 +94,7 @@ class Store:
         counts = np.bincount(self.clips["split"].astype(np.int64) * kinds + self.clips["subset"])
         return {(SPLITS[k // kinds], self.subsets[k % kinds]): int(counts[k]) for k in np.flatnonzero(counts)}
 
-    def clip(self, index: int) -> Clip:
+    def clip(self, index: int | np.integer) -> Clip:
         """Return one clip with its objects, to look at and listen to."""
         things = self.objects[self.offsets[index] : self.offsets[index + 1]]
         return Clip(

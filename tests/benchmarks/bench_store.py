@@ -1,0 +1,136 @@
+"""The store of 224 x 224 pixels and 3 s of sound: pairs a second into a batch, and what 100,000 clips cost to open.
+
+Run with ``pytest tests/benchmarks/bench_store.py -o addopts=""``.
+"""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+from PIL import Image
+
+from avnb.data.augment import augment
+from avnb.data.clips import Recipe
+from avnb.data.folder import write_dataset
+from avnb.data.mixing import draw_partners, make_batch
+from avnb.data.store import ClipShape, open_store
+
+CLIPS, BATCH = 256, 32
+CLASSES = [f"class {k}" for k in range(8)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Noise as pictures and sounds: nothing compresses worse, so nothing decodes more slowly."""
+    folder = tmp_path_factory.mktemp("bench") / "noise"
+    rng = np.random.default_rng(0)
+    for part in ("frames", "audio", "masks"):
+        (folder / part).mkdir(parents=True)
+    rows = []
+    for k in range(CLIPS):
+        Image.fromarray(rng.integers(0, 256, (240, 320, 3), dtype=np.uint8)).save(folder / f"frames/{k}.jpg")
+        Image.fromarray(np.pad(np.ones((100, 100), np.uint8), 40)).save(folder / f"masks/{k}.png")
+        soundfile.write(folder / f"audio/{k}.ogg", rng.normal(0, 0.1, 66_150).astype(np.float32), 22_050)
+        thing = {"label": CLASSES[k % 8], "xyxy": [0.2, 0.2, 0.8, 0.8]}
+        mask = f"masks/{k}.png" if k % 2 else None
+        rows.append(
+            {
+                "id": str(k), "split": "train", "subset": "solo", "file_name": f"frames/{k}.jpg",
+                "audio": f"audio/{k}.ogg", "mask": mask, "objects": [thing],
+            }
+        )  # fmt: skip
+    write_dataset(folder, "noise", CLASSES, "real", "", rows)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def store(folder):
+    return open_store(folder, ClipShape(), progress=False)
+
+
+@pytest.mark.parametrize("geometry", ["single", "side_by_side", "grid"])
+@pytest.mark.parametrize("truth", [False, True], ids=["training", "with truth"])
+def test_store_to_batch(benchmark, store, geometry, truth):
+    recipe = Recipe(1 if geometry == "single" else 2, geometry)
+    pool, rng = store.select("train"), np.random.default_rng(0)
+    mixture = draw_partners(store, pool[:BATCH], pool, recipe.clips, rng)
+    benchmark(make_batch, store, mixture, recipe, truth)
+    benchmark.extra_info["pairs a second"] = round(BATCH / benchmark.stats.stats.median)
+
+
+def test_store_to_augmented_batch(benchmark, store):
+    recipe, pool, rng = Recipe(2, "side_by_side"), store.select("train"), np.random.default_rng(0)
+
+    def batch():
+        mixture = draw_partners(store, pool[:BATCH], pool, 2, rng)
+        return augment(make_batch(store, mixture, recipe), recipe, crop=True)
+
+    benchmark(batch)
+    benchmark.extra_info["pairs a second"] = round(BATCH / benchmark.stats.stats.median)
+
+
+def test_decoding(benchmark, folder, monkeypatch, tmp_path_factory):
+    def fresh():
+        monkeypatch.setenv("AVNB_DATA", str(tmp_path_factory.mktemp("fresh")))
+
+    def build():
+        open_store(folder, ClipShape(), progress=False)
+
+    benchmark.pedantic(build, setup=fresh, rounds=3)
+    benchmark.extra_info["clips a second"] = round(CLIPS / benchmark.stats.stats.median)
+
+
+# In a process of its own, where no annotation is checked and the memory is its own. Frames of 8 x 8 pixels and 1 ms:
+# what is measured is the format and the tables, not decoding.
+MANY = """
+import json, resource, sys, time
+from pathlib import Path
+import numpy as np
+from avnb.data import store as module
+from avnb.data.folder import read_rows, write_dataset
+from avnb.data.mixing import draw_partners
+
+count, folder = int(sys.argv[1]), Path(sys.argv[2])
+thing = {"label": "bell", "xyxy": [0.1, 0.2, 0.5, 0.6], "sounding": True}
+rows = [{"id": f"clip{k:07d}", "split": "train", "subset": "solo", "file_name": f"frames/{k}.jpg",
+         "audio": f"audio/{k}.ogg", "mask": None, "objects": [thing | {"label": "bell" if k % 2 else "drum"}]}
+        for k in range(count)]
+write_dataset(folder, "many", ["bell", "drum"], "real", "", rows)
+del rows
+said, shape = {}, module.ClipShape(8, 8000, 0.001)
+
+def timed(name, function):
+    started = time.perf_counter()
+    value = function()
+    said[name] = round(time.perf_counter() - started, 4)
+    return value
+
+timed("read metadata", lambda: read_rows(folder, ["bell", "drum"]))
+picture, sound = np.zeros((3, 8, 8), np.uint8), np.ones(8, np.float32)
+module.read_frame, module.read_waveform = (lambda *_: picture), (lambda *_: sound)
+timed("build", lambda: module.open_store(folder, shape, progress=False))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+store = timed("open", lambda: module.open_store(folder, shape, progress=False))
+timed("count", store.count)
+pool = timed("select", lambda: store.select("train", "solo"))
+timed("draw partners of all", lambda: draw_partners(store, pool, pool, 2, np.random.default_rng(0)))
+said["peak MB"] = before // 1024
+print(json.dumps(said))
+"""
+
+
+@pytest.mark.parametrize("count", [1000, 100_000])
+def test_many_clips_open_as_fast_as_few(benchmark, tmp_path, monkeypatch, count):
+    monkeypatch.setenv("AVNB_DATA", str(tmp_path))
+
+    def measure():
+        arguments = [sys.executable, "-c", MANY, str(count), str(tmp_path / "many")]
+        return json.loads(subprocess.run(arguments, capture_output=True, check=True, text=True).stdout)
+
+    said = benchmark.pedantic(measure, rounds=1)
+    benchmark.extra_info |= said
+    assert said["open"] < 0.1, "opening reads a page of JSON and maps the arrays"
+    assert said["read metadata"] < 10

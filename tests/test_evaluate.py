@@ -1,0 +1,376 @@
+"""Method x benchmark -> rows: judged by doubles that see everything, nothing, or what they are told to."""
+
+import copy
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import avnb.evaluate
+from avnb.data.clips import Batch
+from avnb.data.store import Store
+from avnb.errors import DataError, SettingsError
+from avnb.evaluate import Trial, evaluate, judge, pick, published_rule, trials_of
+from avnb.metrics.localization import average_precision, piap
+from avnb.models.avgn import AVGN, AVGNSettings
+from avnb.models.method import Method
+from avnb.runs import Run, find_runs
+
+SETTINGS = AVGNSettings(preset="quick", dim=16, device="cpu").resolve("cpu")
+SOLO = Trial("solo")
+DUET = Trial("duet", 2, "side_by_side", "fraction_of_max(0.5)")
+TRIALS = {
+    "solo": SOLO,
+    "duet": DUET,
+    "one frame": Trial("duet", 2, "one_frame"),
+    "trio": Trial("trio", 3, "side_by_side"),
+}
+every_trial = pytest.mark.parametrize("trial", TRIALS.values(), ids=TRIALS)
+PROTOCOL = {"method", "benchmark", "subset", "sources", "geometry", "classes", "threshold_rule", "clips", "origin"}
+
+
+class Seer(Method):
+    """Shows the truth of every class it is asked for (and nothing of a class that is not there).
+
+    It recognizes what sounds, but for the classes in ``deaf_to``. ``batch`` is the one that evaluate has just made.
+    """
+
+    def __init__(self, deaf_to: tuple[int, ...] = ()) -> None:
+        super().__init__()
+        self.settings, self.deaf_to = SETTINGS, list(deaf_to)
+        self.trunk = nn.Identity()
+        self.batch: Batch | None = None
+        self.calls = 0
+
+    def localize(self, frames: Tensor, mixture: Tensor, classes: Any = None, features: Any = None) -> Tensor:
+        self.calls += 1
+        there = (classes[:, :, None] == self.batch.source_classes[:, None]).float()
+        return torch.einsum("b n s, b s h w -> b n h w", there, self.batch.truth)
+
+    def recognize(self, mixture: Tensor) -> Tensor:
+        probabilities = 0.9 * self.batch.labels + 0.05
+        probabilities[:, self.deaf_to] = 0
+        return probabilities
+
+
+class Guesser(Method):
+    """Shows noise at a quarter of the size and knows no classes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.settings = SETTINGS
+        self.trunk = nn.Identity()
+        self.noise = torch.Generator().manual_seed(1)
+
+    def localize(self, frames: Tensor, mixture: Tensor, classes: Any = None, features: Any = None) -> Tensor:
+        height, width = frames.shape[-2] // 4, frames.shape[-1] // 4
+        return torch.rand(len(frames), classes.shape[1], height, width, generator=self.noise)
+
+
+@pytest.fixture
+def seer(monkeypatch) -> Callable[..., Seer]:
+    """A function that makes a Seer and shows it every batch."""
+
+    def make(*deaf_to: int) -> Seer:
+        method, make_batch = Seer(deaf_to), avnb.evaluate.make_batch
+
+        def shown(*arguments: Any, **options: Any) -> Batch:
+            method.batch = make_batch(*arguments, **options)
+            return method.batch
+
+        monkeypatch.setattr(avnb.evaluate, "make_batch", shown)
+        return method
+
+    return make
+
+
+def judged(method: Method, store: Store, trial: Trial, **options: Any) -> dict[tuple[str, str], dict[str, Any]]:
+    rows, _ = evaluate(method, store, trial, progress=False, **options)
+    return {(row["method"], row["classes"]): row for row in rows}
+
+
+def altered(store: Store, **arrays: np.ndarray) -> Store:
+    """A copy of the store of which some arrays are others."""
+    other = copy.copy(store)
+    for name, array in arrays.items():
+        setattr(other, name, array)
+    return other
+
+
+# ----------------------------------------------------------------------------------------------------------- the rows
+
+
+@every_trial
+def test_rows_say_the_whole_protocol(seer, tiny_store, trial):
+    scores = {"solo": {"AP", "IoU@0.1", "IoU@0.3", "IoU@0.5", "AUC"}}.get(
+        trial.subset, {"CAP", "PIAP", "CIoU@0.1", "CIoU@0.3", "CIoU@0.5", "AUC"}
+    )
+    rows, _ = evaluate(seer(), tiny_store, trial, progress=False)
+    assert [(row["method"], row["classes"]) for row in rows] == [
+        ("avgn", "oracle"), ("avgn", "predicted"), ("centre", "none"), ("whole_image", "none"), ("random", "none"),
+        ("oracle", "none"),
+    ]  # fmt: skip
+    for row in rows:
+        assert set(row) == PROTOCOL | scores
+        assert {name: row[name] for name in ("benchmark", "subset", "sources", "geometry", "clips", "origin")} == {
+            "benchmark": "tiny", "subset": trial.subset, "sources": trial.sources, "geometry": trial.geometry,
+            "clips": 8, "origin": "real",
+        }  # fmt: skip
+        assert row["threshold_rule"] == trial.threshold_rule
+        assert all(0 <= row[name] <= 100 for name in scores)
+
+
+@every_trial
+def test_method_that_shows_the_truth_reaches_the_oracle(seer, tiny_store, trial):
+    rows = judged(seer(), tiny_store, trial)
+    for name in {"AP", "CAP", "PIAP"} & set(rows["avgn", "oracle"]):
+        assert rows["avgn", "oracle"][name] == rows["oracle", "none"][name] == 100
+
+
+@every_trial
+def test_rows_without_a_model_are_the_same_whatever_the_method(seer, tiny_store, trial):
+    one, other = judged(seer(), tiny_store, trial), judged(Guesser(), tiny_store, trial)
+    trivial = [key for key in one if key[1] == "none"]
+    assert len(trivial) == 4
+    assert [one[key] for key in trivial] == [other[key] for key in trivial]
+
+
+@pytest.mark.parametrize("trial", [SOLO, DUET], ids=["solo", "duet"])
+def test_rows_are_what_a_plain_loop_computes(tiny_store, trial):
+    from sklearn.metrics import average_precision_score
+
+    rows, shown = evaluate(Guesser(), tiny_store, trial, progress=False)
+    ap, overlap = [], []
+    for maps, clips, classes in zip(shown["maps"], shown["mixtures"], shown["classes"], strict=True):
+        size = (64, 64 * trial.sources)
+        large = nn.functional.interpolate(maps[None], size=size, mode="bilinear")[0].numpy()
+        for n in range(trial.sources):
+            own = tiny_store.read_truth(clips[n : n + 1].numpy(), classes[None, n : n + 1].numpy())[0, 0].numpy() > 0
+            truth = np.zeros(size, bool)
+            truth[:, 64 * n : 64 * (n + 1)] = own
+            ordered = np.sort(large[n].flatten())
+            found = large[n] >= ordered[len(ordered) // 2] if trial is SOLO else large[n] > 0.5 * ordered[-1]
+            ap.append(average_precision_score(truth.flatten(), large[n].flatten()))
+            overlap.append((found & truth).sum() / (found | truth).sum())
+    image_iou = np.reshape(overlap, (8, -1)).mean(axis=1)
+    curve = [np.mean(image_iou >= at / 20) for at in range(21)]
+    row, mean = rows[0], "AP" if trial is SOLO else "CAP"
+    assert row[mean] == pytest.approx(100 * np.mean(ap), abs=0.006)  # rounded to two places
+    rate = "IoU@0.1" if trial is SOLO else "CIoU@0.1"
+    assert row[rate] == pytest.approx(100 * np.mean(image_iou >= 0.1), abs=0.006)
+    assert row["AUC"] == pytest.approx(100 * sum(a + b for a, b in pairwise(curve)) / 40, abs=0.006)
+
+
+def test_trained_or_not_a_method_is_judged_twice_alike_and_left_as_it_was(tiny_store):
+    torch.manual_seed(0)
+    method = AVGN(SETTINGS, 4)
+    before = {name: value.clone() for name, value in method.state_dict().items()}
+    assert judged(method, tiny_store, DUET) == judged(method, tiny_store, DUET)
+    assert all(torch.equal(value, before[name]) for name, value in method.state_dict().items())
+
+
+# ----------------------------------------------------------------------------------------- classes, asked and predicted
+
+
+@every_trial
+def test_perfect_recognizer_scores_predicted_what_it_scores_asked(seer, tiny_store, trial):
+    rows = judged(seer(), tiny_store, trial)
+    assert rows["avgn", "predicted"] == rows["avgn", "oracle"] | {"classes": "predicted"}
+
+
+@every_trial
+def test_class_that_is_not_named_scores_nothing(seer, tiny_store, trial):
+    """The Seer does not hear the first class; its other maps are perfect."""
+    _, shown = evaluate(seer(), tiny_store, trial, progress=False)
+    named = (shown["classes"] != 0).double().mean().item()
+    assert 0 < named < 1
+    rows = judged(seer(0), tiny_store, trial)
+    assert rows["avgn", "predicted"]["AP" if trial.sources == 1 else "CAP"] == pytest.approx(100 * named, abs=0.006)
+    assert rows["avgn", "oracle"] == judged(seer(), tiny_store, trial)["avgn", "oracle"]
+
+
+def test_piap_of_predicted_classes_judges_the_maps_of_these_classes(seer, tiny_store):
+    """In place of the class it does not hear the Seer shows an empty map."""
+    method = seer(0)
+    rows, expected = judged(method, tiny_store, DUET), []
+    for b in range(8):
+        maps = method.batch.truth[b].clone()
+        maps[method.batch.source_classes[b] == 0] = 0
+        expected.append(piap(maps[None], method.batch.truth[b : b + 1]).item())
+    assert rows["avgn", "predicted"]["PIAP"] == pytest.approx(100 * np.mean(expected), abs=0.006)
+    assert rows["avgn", "predicted"]["PIAP"] < rows["avgn", "oracle"]["PIAP"]
+
+
+def test_maps_are_made_once_where_the_predicted_classes_are_the_true_ones(seer, tiny_store):
+    method = seer()
+    evaluate(method, tiny_store, DUET, progress=False)
+    assert method.calls == 1
+
+
+def test_method_without_classes_has_no_predicted_row(tiny_store):
+    assert ("avgn", "predicted") not in judged(Guesser(), tiny_store, DUET)
+
+
+@pytest.mark.parametrize("how", ["oracle", "predicted"])
+def test_one_way_to_choose_classes_may_be_named_alone(seer, tiny_store, how):
+    rows = judged(seer(), tiny_store, SOLO, classes=how)
+    assert [key for key in rows if key[0] == "avgn"] == [("avgn", how)]
+
+
+def test_unknown_way_to_choose_classes_is_a_sentence(tiny_store):
+    with pytest.raises(SettingsError, match='classes = "orcale" is neither "oracle" nor "predicted"'):
+        evaluate(Guesser(), tiny_store, SOLO, classes="orcale", progress=False)
+
+
+# -------------------------------------------------------------------------------------------------------- the mixtures
+
+
+@every_trial
+def test_mixtures_are_the_same_every_time(tiny_store, trial):
+    first = trial.mixtures(tiny_store)
+    assert np.array_equal(first, trial.mixtures(tiny_store))
+    assert set(np.unique(first)) <= set(tiny_store.select("test"))
+
+
+def test_sources_of_a_mixture_are_of_different_classes(tiny_store):
+    labels = tiny_store.labels[TRIALS["trio"].mixtures(tiny_store)]
+    assert (labels.sum(axis=1) <= 1).all()
+    assert (labels.sum(axis=(1, 2)) == 3).all()
+
+
+@pytest.mark.parametrize(("limit", "clips"), [(1, 1), (3, 3), (8, 8), (100, 8)])
+def test_limit_draws_so_many_clips_evenly(tiny_store, limit, clips):
+    chosen = Trial("solo", limit=limit).mixtures(tiny_store)[:, 0]
+    everything = tiny_store.select("test", "solo")
+    assert len(set(chosen)) == clips
+    assert chosen[0] == everything[0]
+    assert clips == 1 or chosen[-1] == everything[-1]
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 8])
+@pytest.mark.parametrize("trial", [SOLO, DUET], ids=["solo", "duet"])
+def test_how_many_are_judged_at_once_does_not_matter(seer, tiny_store, monkeypatch, trial, chunk):
+    rows, shown = evaluate(seer(2), tiny_store, trial, progress=False)
+    monkeypatch.setattr(avnb.evaluate, "CHUNK", chunk)
+    again, shown_again = evaluate(seer(2), tiny_store, trial, progress=False)
+    assert rows == again
+    assert all(torch.equal(shown[name], shown_again[name]) for name in ("maps", "classes", "mixtures"))
+
+
+def test_clips_without_ground_truth_are_not_judged_nor_mixed_in(tiny_store):
+    """Two of the eight test solos lose their objects' places."""
+    lost = tiny_store.select("test", "solo")[[0, 5]]
+    objects = np.array(tiny_store.objects)
+    for clip in lost:
+        objects["sounding"][tiny_store.offsets[clip] : tiny_store.offsets[clip + 1]] = False
+    store = altered(tiny_store, objects=objects)
+    for trial in (SOLO, DUET):
+        mixtures = trial.mixtures(store)
+        assert len(mixtures) == 6
+        assert not np.isin(mixtures, lost).any()
+
+
+def test_clips_with_two_sounding_classes_are_not_mixed_in(tiny_store):
+    labels = np.array(tiny_store.labels)
+    odd = tiny_store.select("test", "solo")[2]
+    labels[odd, :2] = True
+    assert not np.isin(DUET.mixtures(altered(tiny_store, labels=labels)), odd).any()
+
+
+def test_trial_without_clips_is_a_sentence(tiny_store):
+    with pytest.raises(DataError, match='"tiny" has no test clips with ground truth for Trial'):
+        Trial("duet", 3, "one_frame").mixtures(tiny_store)
+
+
+def test_heatmaps_know_their_clips_and_classes(seer, tiny_store):
+    _, shown = evaluate(seer(), tiny_store, DUET, progress=False)
+    assert {name: tuple(value.shape) for name, value in shown.items()} == {
+        "maps": (8, 2, 64, 128), "classes": (8, 2), "mixtures": (8, 2),
+    }  # fmt: skip
+    heard = tiny_store.labels[shown["mixtures"].numpy()]
+    assert np.array_equal(heard.argmax(axis=2), shown["classes"].numpy())
+
+
+# -------------------------------------------------------------------------------------------------- other geometries
+
+
+def test_frames_of_their_own_give_a_row_per_mixture(seer, tiny_store):
+    trial = replace(DUET, geometry="separate")
+    rows, shown = evaluate(seer(0), tiny_store, trial, progress=False)
+    assert shown["maps"].shape == (8, 2, 64, 64)
+    assert shown["classes"].shape == (8, 2)
+    row = {(row["method"], row["classes"]): row for row in rows}
+    assert row["avgn", "oracle"]["CAP"] == 100
+    named = (shown["classes"] != 0).double().mean().item()
+    assert row["avgn", "predicted"]["CAP"] == pytest.approx(100 * named, abs=0.006)
+    assert "PIAP" not in row["avgn", "oracle"]  # the maps are of different pictures
+
+
+def test_two_of_four_in_a_grid_are_judged(seer, tiny_store):
+    trial = Trial("synthetic", 2, "grid")
+    rows, shown = evaluate(seer(), tiny_store, trial, progress=False)
+    assert shown["mixtures"].shape == (8, 4)
+    assert shown["classes"].shape == (8, 2)
+    assert rows[0]["CAP"] == rows[0]["PIAP"] == 100
+
+
+# ----------------------------------------------------------------------------------------- which trials, which rules
+
+
+def test_trials_are_what_the_test_clips_allow(tiny_store):
+    assert trials_of(tiny_store, 5) == [
+        Trial("solo", limit=5), Trial("duet", 2, "side_by_side", limit=5), Trial("trio", 3, "side_by_side", limit=5),
+        Trial("duet", 2, "one_frame", limit=5),
+    ]  # fmt: skip
+
+
+def test_two_classes_make_no_trio(tiny_store):
+    clips = np.array(tiny_store.clips)
+    clips["split"][tiny_store.labels[:, 2:].any(axis=1)] = 0  # what has the last two classes is training
+    store = altered(tiny_store, clips=clips)
+    found = trials_of(store)
+    assert [(trial.subset, trial.geometry) for trial in found if trial.geometry != "one_frame"] == [
+        ("solo", "single"), ("duet", "side_by_side"),
+    ]  # fmt: skip
+    for trial in found:
+        trial.mixtures(store)
+
+
+def test_clips_without_places_allow_no_trial(tiny_store):
+    objects = np.array(tiny_store.objects)
+    objects["sounding"] = False
+    assert trials_of(altered(tiny_store, objects=objects)) == []
+
+
+def test_threshold_rule_is_the_papers_where_it_names_one():
+    assert published_rule("music", "duet", "dsol") == "fraction_of_max(0.2)"
+    assert published_rule("music", "duet", "nobody") == "top_half"
+    assert published_rule("my_own", "solo", "dsol") == "top_half"
+
+
+# --------------------------------------------------------------------------------------------------- what a run keeps
+
+
+def test_judging_writes_what_it_returns(seer, tiny_store, workspace):
+    run, method = Run.of(SETTINGS, "tiny"), seer()
+    rows = judge(method, tiny_store, run, [SOLO, DUET], progress=False)
+    said = json.loads((run.folder / "metrics.json").read_text())
+    assert said == {"origin": "real", "settings": SETTINGS.as_dict(), "rows": rows}
+    assert [row["subset"] for row in rows] == ["solo"] * 6 + ["duet"] * 6
+    assert [found.folder for found in find_runs("avgn")] == [run.folder]
+    maps = run.load_maps()
+    classes, truth = maps["duet-side_by_side/classes"], method.batch.truth
+    assert torch.equal(classes, method.batch.source_classes)
+    assert average_precision(maps["duet-side_by_side/maps"].float().flatten(0, 1), truth.flatten(0, 1)).mean() == 1
+
+
+def test_rows_are_picked_by_what_they_say(seer, tiny_store):
+    rows, _ = evaluate(seer(), tiny_store, SOLO, progress=False)
+    picked = pick(rows, method=("avgn", "oracle"), classes=("oracle", "none"))
+    assert [(row["method"], row["classes"]) for row in picked] == [("avgn", "oracle"), ("oracle", "none")]
