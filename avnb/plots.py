@@ -116,7 +116,7 @@ def show_clips(
     columns = min(columns, len(clips))
     rows = -(-len(clips) // columns)
     height, width = clips[0].frame.shape[:2]
-    wide = min(2.4 * width / height, 10 / columns)
+    wide = min(2.2 * width / height, 10 / columns)
     figure, axes = _subplots(rows, columns, (wide, wide * height / width), title)
     for panel in axes.flat[len(clips) :]:
         panel.set_visible(False)

@@ -42,18 +42,18 @@ def _flip(images: Tensor, flip: Tensor) -> Tensor:
 def _roll(waveforms: Tensor) -> Tensor:
     """Let every waveform begin at a random sample and go on at its start when it ends."""
     time = waveforms.shape[-1]
-    start = torch.randint(time, waveforms.shape[:2], device=waveforms.device)[..., None]
-    return waveforms.gather(-1, (start + torch.arange(time, device=waveforms.device)) % time)
+    start = torch.randint(time, waveforms.shape[:2], device=waveforms.device)
+    windows = torch.cat([waveforms, waveforms], dim=-1).unfold(-1, time, 1)  # a view: only the chosen are copied
+    mixture, source = (torch.arange(length, device=waveforms.device) for length in waveforms.shape[:2])
+    return windows[mixture[:, None], source, start]
 
 
 def _random_crop(frames: Tensor) -> Tensor:
     """Enlarge the frames and cut their own size out again, each at a place of its own."""
     height, width = frames.shape[-2:]
     large = interpolate(frames.float(), scale_factor=ENLARGED, mode="bicubic", align_corners=False, antialias=False)
-    top = torch.randint(large.shape[-2] - height + 1, (len(frames), 1), device=frames.device)
-    left = torch.randint(large.shape[-1] - width + 1, (len(frames), 1), device=frames.device)
-    rows = (top + torch.arange(height, device=frames.device))[:, None, :, None]
-    columns = (left + torch.arange(width, device=frames.device))[:, None, None, :]
-    picture = torch.arange(len(frames), device=frames.device)[:, None, None, None]
-    channel = torch.arange(frames.shape[1], device=frames.device)[None, :, None, None]
-    return large[picture, channel, rows, columns].round_().clamp_(0, 255).to(frames.dtype)  # bicubic overshoots
+    top = torch.randint(large.shape[-2] - height + 1, (len(frames),), device=frames.device)
+    left = torch.randint(large.shape[-1] - width + 1, (len(frames),), device=frames.device)
+    windows = large.unfold(2, height, 1).unfold(3, width, 1)  # a view: only the chosen are copied
+    cut = windows[torch.arange(len(frames), device=frames.device), :, top, left]
+    return cut.round_().clamp_(0, 255).to(frames.dtype)  # bicubic overshoots

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ from avnb.paths import data_dir, shown
 BROKEN_SHARE = 0.05  # more than this many undecodable clips stop the run
 SMALLEST_SIDE = 8  # pixels; below it a picture shows nothing
 SILENCE = 1e-4  # peak of a waveform in -1..1 below which nothing is heard
+AT_ONCE = 4096  # clips handed to the threads, so that a queue of a million takes no memory
 ABANDONED = 24 * 3600  # seconds after which an unfinished build counts as killed
 FORMAT = 2  # of the arrays on disk; another number rebuilds them
 
@@ -297,7 +299,8 @@ def _decode(info: DatasetInfo, rows: list[Row], folder: Path, shape: ClipShape, 
     # Pillow, libsndfile and soxr let go of the interpreter while they work: threads use every core.
     pool = ThreadPoolExecutor(os.cpu_count())
     try:
-        found = pool.map(decode, range(len(rows)))
+        parts = (range(start, min(start + AT_ONCE, len(rows))) for start in range(0, len(rows), AT_ONCE))
+        found = chain.from_iterable(pool.map(decode, part) for part in parts)
         for row, finding in zip(rows, tqdm(found, f"decode {info.name}", len(rows), disable=not progress), strict=True):
             findings.append(finding)
             if finding.why is not None:

@@ -86,12 +86,13 @@ def test_decoding(benchmark, folder, monkeypatch, tmp_path_factory):
 # In a process of its own, where no annotation is checked and the memory is its own. Frames of 8 x 8 pixels and 1 ms:
 # what is measured is the format and the tables, not decoding.
 MANY = """
-import json, resource, sys, time
+import json, re, sys, time
 from pathlib import Path
 import numpy as np
 from avnb.data import store as module
 from avnb.data.folder import read_rows, write_dataset
-from avnb.data.mixing import draw_partners
+from avnb.data.clips import Recipe
+from avnb.data.mixing import draw_partners, make_batch
 
 count, folder = int(sys.argv[1]), Path(sys.argv[2])
 thing = {"label": "bell", "xyxy": [0.1, 0.2, 0.5, 0.6], "sounding": True}
@@ -112,12 +113,12 @@ timed("read metadata", lambda: read_rows(folder, ["bell", "drum"]))
 picture, sound = np.zeros((3, 8, 8), np.uint8), np.ones(8, np.float32)
 module.read_frame, module.read_waveform = (lambda *_: picture), (lambda *_: sound)
 timed("build", lambda: module.open_store(folder, shape, progress=False))
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 store = timed("open", lambda: module.open_store(folder, shape, progress=False))
 timed("count", store.count)
 pool = timed("select", lambda: store.select("train", "solo"))
 timed("draw partners of all", lambda: draw_partners(store, pool, pool, 2, np.random.default_rng(0)))
-said["peak MB"] = before // 1024
+batch = make_batch(store, draw_partners(store, pool[:32], pool, 2, np.random.default_rng(0)), Recipe(2, "side_by_side"))
+said["peak MB"] = int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) // 1024
 print(json.dumps(said))
 """
 
