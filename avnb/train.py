@@ -64,7 +64,7 @@ def fit(method: Method, store: Store, run: Run, progress: bool = True) -> list[d
 
     settings = method.settings
     device = torch.device(settings.device)
-    method.to(device, memory_format=torch.channels_last if device.type == "cuda" else torch.preserve_format)
+    method.to(device, memory_format=torch.channels_last)
     examples = gather_examples(method, store, progress)
     optimizer = torch.optim.AdamW(
         [weight for weight in method.parameters() if weight.requires_grad],

@@ -51,8 +51,8 @@ class AVGNSettings(Settings):
     METHOD: ClassVar[str] = "avgn"
     PRESETS: ClassVar = {
         "quick": {
-            "epochs": 12, "batch_size": 32, "learning_rate": 2e-3, "weight_decay": 0.01, "schedule": "one_cycle",
-            "dim": 128, "depth": 1, "temperature": 0.07,
+            "epochs": 13, "batch_size": 32, "learning_rate": 2e-3, "weight_decay": 0.01, "schedule": "one_cycle",
+            "dim": 128, "depth": 1, "temperature": 0.1,
         },
         "paper": {
             "epochs": 100, "batch_size": 128, "learning_rate": 1e-4, "weight_decay": 0.0, "schedule": "constant",
