@@ -71,9 +71,10 @@ class FrozenLite(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         network = _lite0()
-        self.stem = nn.Sequential(_fold(network._conv_stem, network._bn0), nn.ReLU6())
+        self.stem = nn.Sequential(_fold(network._conv_stem, network._bn0), nn.ReLU6(inplace=True))
         self.blocks = network._blocks[: self.LAST_BLOCK + 1]
         for block in self.blocks:
+            block._swish = nn.ReLU6(inplace=True)
             for conv, norm in (("_expand_conv", "_bn0"), ("_depthwise_conv", "_bn1"), ("_project_conv", "_bn2")):
                 if hasattr(block, conv):
                     setattr(block, conv, _fold(getattr(block, conv), getattr(block, norm)))

@@ -23,10 +23,8 @@ def folders(tmp_path_factory, tiny_folder):
     base = tmp_path_factory.mktemp("notebooks")
     (base / "data").mkdir()
     (base / "data" / "tiny").symlink_to(tiny_folder)
-    return {
-        **os.environ, "AVNB_DATA": str(base / "data"), "AVNB_OUTPUTS": str(base / "outputs"), "JUPYTER_PLATFORM_DIRS": "1",
-        "PYTHONPATH": str(ROOT),
-    }  # fmt: skip
+    own = {"AVNB_DATA": str(base / "data"), "AVNB_OUTPUTS": str(base / "outputs"), "PYTHONPATH": str(ROOT)}
+    return {**os.environ, **own, "JUPYTER_PLATFORM_DIRS": "1"}
 
 
 def papermill(notebook, output, parameters, environment, cwd=ROOT, *flags):
