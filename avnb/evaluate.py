@@ -23,6 +23,7 @@ from avnb.metrics.localization import (
     area_under_curve,
     average_precision,
     class_mean,
+    in_best_order,
     iou,
     piap,
     success_rate,
@@ -99,21 +100,23 @@ def evaluate(
     method: Method,
     store: Store,
     trial: Trial,
-    classes: str | Iterable[str] = ("oracle", "predicted"),
+    classes: str | Iterable[str] | None = None,
     progress: bool = True,
 ) -> tuple[list[dict[str, Any]], dict[str, Tensor]]:
     """Judge a method, and the centre, the whole image, chance and the oracle, on one trial.
 
     Returns the rows (percentages, 0..100) and what a heatmap needs: "maps" [mixtures, sources, h, w] as the method
-    made them for the true classes, "mixtures" and "classes". ``classes``: "oracle" asks for the true classes;
-    "predicted" for as many as sound, chosen by the method: a sounding class it does not name scores 0, and PIAP judges
-    the maps of the classes it does name.
+    made them for the true classes, "mixtures" and "classes". ``classes`` (all that the method has, where not given):
+    "oracle" asks for the true classes; "predicted" for as many as sound, chosen by the method: a sounding class it does
+    not name scores 0, and PIAP judges the maps of the classes it does name; "best_pairing" gives nameless maps to the
+    sources in the order that suits them best; "none" takes the one map there is for every source.
     """
     from tqdm.auto import tqdm
 
-    classes = (classes,) if isinstance(classes, str) else tuple(classes)
-    if unknown := [how for how in classes if how not in ("oracle", "predicted")]:
-        raise SettingsError(f'classes = "{unknown[0]}" is neither "oracle" nor "predicted".')
+    classes = method.CLASSES if classes is None else (classes,) if isinstance(classes, str) else tuple(classes)
+    if unknown := [how for how in classes if how not in method.CLASSES]:
+        known = ", ".join(f'"{how}"' for how in method.CLASSES)
+        raise SettingsError(f'classes = "{unknown[0]}": {method.settings.METHOD} can be judged with {known}.')
     device, rule = torch.device(method.settings.device), threshold_rule(trial.threshold_rule)
     mixtures = trial.mixtures(store)
     scores: dict[tuple[str, str], list[dict[str, Tensor]]] = {}
@@ -143,12 +146,15 @@ def evaluate(
             value.reshape(len(part), trial.sources, *value.shape[2:])
             for value in (batch.source_classes, small, batch.truth)
         )
+        maps = upsample(small, truth.shape[-2:])
+        if "best_pairing" in classes:
+            order = in_best_order(maps, truth)
+            small, maps = (value[torch.arange(len(part), device=device)[:, None], order] for value in (small, maps))
         shown["maps"].append(small.cpu())
         shown["classes"].append(asked.cpu())
-        maps = upsample(small, truth.shape[-2:])
         judged = {}
-        if "oracle" in classes:
-            judged[method.settings.METHOD, "oracle"] = _score(maps, truth, rule)
+        if given := set(classes) - {"predicted"}:
+            judged[method.settings.METHOD, given.pop()] = _score(maps, truth, rule)
         if "predicted" in classes and probabilities is not None:
             own = probabilities.reshape(len(part), -1, probabilities.shape[-1])[:, 0].topk(trial.sources).indices
             named = (asked[:, :, None] == own[:, None]).any(dim=2)

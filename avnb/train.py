@@ -23,7 +23,7 @@ from avnb.data.clips import Batch, Recipe
 from avnb.data.mixing import draw_partners, make_batch, side_by_side
 from avnb.data.store import Store, cached_array
 from avnb.errors import RunError, SettingsError
-from avnb.metrics.localization import average_precision, upsample
+from avnb.metrics.localization import average_precision, in_best_order, upsample
 from avnb.models.method import Method, Stage
 from avnb.runs import Run, saved_state
 
@@ -163,8 +163,9 @@ def cached_features(
 def validate(method: Method, examples: Examples, stage: Stage) -> dict[str, float]:
     """Return "val_loss" and, where the validation clips have ground truth, "val_ap" (0..100), on fixed mixtures.
 
-    ``val_ap`` is the mean pixel-wise AP over the sources of the stage's mixtures, classes given; "val_ap_predicted",
-    where the method knows classes, the same with 0 for every source whose class it does not name.
+    ``val_ap`` is the mean pixel-wise AP over the sources of the stage's mixtures, classes given, or the maps in their
+    best order where they have no names; "val_ap_predicted", where the method knows classes, the same with 0 for every
+    source whose class it does not name.
     """
     method.eval()
     settings, device = method.settings, torch.device(method.settings.device)
@@ -182,7 +183,11 @@ def validate(method: Method, examples: Examples, stage: Stage) -> dict[str, floa
                 own = probabilities.topk(recipe.sources).indices
                 named.append((batch.source_classes[:, :, None] == own[:, None]).any(dim=2).flatten())
             if judged:
-                maps = upsample(maps.float(), batch.truth.shape[-2:]).flatten(0, 1)
+                maps = upsample(maps.float(), batch.truth.shape[-2:])
+                if "best_pairing" in method.CLASSES:
+                    order = in_best_order(maps, batch.truth)
+                    maps = maps[torch.arange(len(maps), device=maps.device)[:, None], order]
+                maps = maps.flatten(0, 1)
                 scores.append(average_precision(maps, batch.truth.flatten(0, 1)))
     row = {"val_loss": float(np.mean(losses))}
     if judged:

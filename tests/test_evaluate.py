@@ -14,10 +14,11 @@ from torch import Tensor, nn
 
 import avnb.evaluate
 from avnb.data.clips import Batch
+from avnb.data.mixing import make_batch
 from avnb.data.store import Store
 from avnb.errors import DataError, SettingsError
 from avnb.evaluate import Trial, evaluate, judge, pick, published_rule, trials_of
-from avnb.metrics.localization import average_precision, piap
+from avnb.metrics.localization import average_precision, piap, upsample
 from avnb.models.avgn import AVGN, AVGNSettings
 from avnb.models.method import Method
 from avnb.runs import Run, find_runs
@@ -224,8 +225,28 @@ def test_one_way_to_choose_classes_may_be_named_alone(seer, tiny_store, how):
 
 
 def test_unknown_way_to_choose_classes_is_a_sentence(tiny_store):
-    with pytest.raises(SettingsError, match='classes = "orcale" is neither "oracle" nor "predicted"'):
+    with pytest.raises(SettingsError, match='classes = "orcale": avgn can be judged with "oracle", "predicted"'):
         evaluate(Guesser(), tiny_store, SOLO, classes="orcale", progress=False)
+
+
+class Nameless(Guesser):
+    """Shows noise whose maps have no names."""
+
+    CLASSES = ("best_pairing",)
+
+
+def test_nameless_maps_are_paired_with_the_sources_that_suit_them_best(tiny_store):
+    rows, shown = evaluate(Nameless(), tiny_store, DUET, progress=False)
+    own = next(row for row in rows if row["method"] == "avgn")
+    assert own["classes"] == "best_pairing"
+    truth = make_batch(tiny_store, shown["mixtures"].numpy(), DUET.recipe, truth=True).truth
+    maps = upsample(shown["maps"], truth.shape[-2:])
+    straight, crossed = (
+        average_precision(order.flatten(0, 1), truth.flatten(0, 1)).reshape(-1, 2).mean(1)
+        for order in (maps, maps.flip(1))
+    )
+    assert (straight >= crossed - 1e-6).all()
+    assert own["CAP"] == pytest.approx(100 * straight.mean().item(), abs=0.006)
 
 
 # -------------------------------------------------------------------------------------------------------- the mixtures

@@ -377,6 +377,19 @@ def best_pairing(scores: Float[Tensor, "images maps truths"]) -> Int[Tensor, "im
     return pairings[paired.sum(-1).argmax(1)]
 
 
+def in_best_order(
+    maps: Float[Tensor, "images maps H W"], truth: Float[Tensor, "images sources H W"]
+) -> Int[Tensor, "images sources"]:
+    """Return which map each source is given to so that the image's mean AP is highest.
+
+    Raises SettingsError where there are fewer maps than sources. Introduced in notebooks/03_mix_and_localize.ipynb.
+    """
+    images, count = maps.shape[:2]
+    every_map = maps[:, :, None].expand(-1, -1, truth.shape[1], -1, -1).flatten(0, 2)
+    every_truth = truth[:, None].expand(-1, count, -1, -1, -1).flatten(0, 2)
+    return best_pairing(average_precision(every_map, every_truth).reshape(images, count, -1))
+
+
 # -------------------------------------------------------------------------------------------- is there a source at all?
 
 

@@ -98,7 +98,9 @@ class AVGN(Method):
             self.spectrogram = LinearLogSpectrogram(22_050)
             self.project_visual = nn.Conv2d(self.trunk.channels, dim, 1)
         self.project_audio = nn.Linear(self.listen.channels, dim)
-        if self.class_aware:
+        if not self.class_aware:
+            self.CLASSES = ("none",)
+        else:
             self.tokens = nn.Parameter(torch.randn(classes, dim))
             self.audio_present, self.visual_present = nn.Linear(dim, 1), nn.Linear(dim, 1)
         if settings.class_tokens:

@@ -26,9 +26,14 @@ class Stage:
 
 
 class Method(nn.Module):
-    """A method of the papers. ``trunk`` is the network that looks at frames; a frozen one's features are cached."""
+    """A method of the papers. ``trunk`` is the network that looks at frames; a frozen one's features are cached.
+
+    ``CLASSES`` is how it can be asked for its sources: "oracle" and "predicted" where it knows classes, "best_pairing"
+    where its maps have no names, "none" where it has one map whatever is asked.
+    """
 
     SETTINGS: ClassVar[type[Settings]] = Settings
+    CLASSES: ClassVar[tuple[str, ...]] = ("oracle", "predicted")
     settings: Settings
     trunk: nn.Module
 
@@ -45,7 +50,8 @@ class Method(nn.Module):
     ) -> Float[Tensor, "batch sources rows columns"]:
         """Return a similarity map per source: of the given classes where the method knows classes.
 
-        ``features`` are the frozen trunk's maps of ``frames``, where they are already known.
+        A method that does not returns as many maps as ``classes`` has columns. ``features`` are the frozen trunk's
+        maps of ``frames``, where they are already known.
         """
         raise NotImplementedError
 
