@@ -39,7 +39,7 @@ from torch.nn.functional import (
 from avnb.audio import LinearLogSpectrogram, LogMel
 from avnb.config import Settings, setting
 from avnb.data.clips import Batch, Recipe
-from avnb.encoders import FrozenLite, ResNetFrames, ResNetSound, SlimSound, lite_projection
+from avnb.encoders import FrozenLite, LiteProjection, ResNetFrames, ResNetSound, SlimSound
 from avnb.losses import cosine_maps, multiple_instance_contrastive
 from avnb.models.method import Method, Stage
 
@@ -92,7 +92,7 @@ class AVGN(Method):
         dim = settings.dim
         if settings.preset == "quick":
             self.trunk, self.listen, self.spectrogram = FrozenLite(), SlimSound(), LogMel()
-            self.project_visual = lite_projection(self.trunk.channels, dim)
+            self.project_visual = LiteProjection(self.trunk.channels, dim)
         else:
             self.trunk, self.listen = ResNetFrames(32, settings.pretrained), ResNetSound()
             self.spectrogram = LinearLogSpectrogram(22_050)
