@@ -14,7 +14,7 @@ from torch import Tensor
 
 from avnb.data.benchmarks import BENCHMARKS
 from avnb.data.clips import Batch, Recipe
-from avnb.data.mixing import draw_partners, make_batch
+from avnb.data.mixing import draw_partners, grid_truth, make_batch, sounding_classes
 from avnb.data.store import Store
 from avnb.errors import DataError, SettingsError
 from avnb.metrics import trivial
@@ -25,6 +25,7 @@ from avnb.metrics.localization import (
     class_mean,
     in_best_order,
     iou,
+    nsa,
     piap,
     success_rate,
     threshold_rule,
@@ -96,6 +97,22 @@ def trials_of(store: Store, limit: int = 0) -> list[Trial]:
     return [trial for trial in trials if allowed(trial)]
 
 
+def synthetic_trial(store: Store, limit: int = 0) -> Trial:
+    """Return the trial of 2x2 scenes made from the test solos, of which two sound and two are silent (DSOL, 4.1).
+
+    It costs more than the others (a map of every class is judged) and is therefore none of ``trials_of``. Raises
+    DataError where the solos have fewer than the four classes that a scene takes.
+    """
+    trial = Trial("synthetic", 2, "grid", published_rule(store.name, "synthetic", "dsol"), limit=limit)
+    heard = int(store.labels[trial.clips(store)].any(axis=0).sum())
+    if heard < trial.recipe.clips:
+        raise DataError(
+            f'"{store.name}" cannot provide 2x2 scenes: they take four classes, and its test solos with ground truth '
+            f"have {heard}."
+        )
+    return trial
+
+
 def evaluate(
     method: Method,
     store: Store,
@@ -110,6 +127,9 @@ def evaluate(
     "oracle" asks for the true classes; "predicted" for as many as sound, chosen by the method: a sounding class it does
     not name scores 0, and PIAP judges the maps of the classes it does name; "best_pairing" gives nameless maps to the
     sources in the order that suits them best; "none" takes the one map there is for every source.
+
+    On 2x2 scenes (geometry "grid") the rows also have NSA (DSOL, eq. 9), which the row "flat" shows to be 100 for a
+    map that says nothing, and the mean value of the maps "on sounding" objects and "on silent" ones.
     """
     from tqdm.auto import tqdm
 
@@ -153,8 +173,16 @@ def evaluate(
         shown["maps"].append(small.cpu())
         shown["classes"].append(asked.cpu())
         judged = {}
+        if trial.geometry == "grid":
+            silence = _Silence.of(store, part, batch)
         if given := set(classes) - {"predicted"}:
-            judged[method.settings.METHOD, given.pop()] = _score(maps, truth, rule)
+            key = method.settings.METHOD, given.pop()
+            judged[key] = _score(maps, truth, rule)
+            if trial.geometry == "grid" and "best_pairing" in classes:
+                judged[key] |= silence.score(maps, None)
+            elif trial.geometry == "grid":
+                every = torch.arange(len(store.classes), device=device).expand(len(part), -1)
+                judged[key] |= silence.score(maps, upsample(ask(batch, every, features), truth.shape[-2:]))
         if "predicted" in classes and probabilities is not None:
             own = probabilities.reshape(len(part), -1, probabilities.shape[-1])[:, 0].topk(trial.sources).indices
             named = (asked[:, :, None] == own[:, None]).any(dim=2)
@@ -169,6 +197,13 @@ def evaluate(
             else:
                 candidate = trivial.trivial_maps(name, truth)
             judged[name, "none"] = _score(candidate, truth, rule)
+            if trial.geometry == "grid":
+                unheard = torch.zeros_like(candidate) if name == "oracle" else candidate
+                judged[name, "none"] |= silence.score(candidate, unheard[:, :1].expand(-1, len(store.classes), -1, -1))
+        if trial.geometry == "grid":  # a softmax over the classes that knows nothing
+            flat = torch.full_like(truth, 1 / len(store.classes))
+            score = silence.score(flat, flat[:, :1].expand(-1, len(store.classes), -1, -1))
+            judged["flat", "none"] = _score(flat, truth, rule) | score
         for key, score in judged.items():
             scores.setdefault(key, []).append(score)
         bar.update(len(part))
@@ -228,6 +263,43 @@ def _score(
     return {"ap": ap.cpu(), "iou": overlap.cpu(), "piap": piap(maps if joint is None else joint, truth).cpu()}
 
 
+@dataclass(frozen=True)
+class _Silence:
+    """What is to be quiet in 2x2 scenes: where the two silent objects are and which classes do not sound."""
+
+    truth: Float[Tensor, "batch sources height width"]
+    places: Float[Tensor, "batch silent height width"]
+    classes: Int[Tensor, "batch silent"]
+    unheard: Bool[Tensor, "batch classes"]
+
+    @classmethod
+    def of(cls, store: Store, mixtures: Int[np.ndarray, "batch clips"], batch: Batch) -> "_Silence":
+        device, heard = batch.frames.device, batch.source_classes.shape[1]
+        classes = torch.from_numpy(sounding_classes(store, mixtures)[:, heard:]).to(device)
+        return cls(batch.truth, grid_truth(store, mixtures)[:, heard:].to(device), classes, batch.labels == 0)
+
+    def score(
+        self,
+        maps: Float[Tensor, "batch sources height width"],
+        every: Float[Tensor, "batch classes height width"] | None,
+    ) -> dict[str, Tensor]:
+        """Return the mean value of the sources' maps on themselves, of the silent classes' maps on the silent objects,
+        and, where there is a map for ``every`` class, NSA. Nameless maps are averaged on the silent objects."""
+        if every is None:
+            quiet = maps.mean(dim=1, keepdim=True).expand_as(self.places)
+        else:
+            quiet = every.gather(1, self.classes[:, :, None, None].expand_as(self.places))
+        found = {"sounding": _mean_on(maps, self.truth).cpu(), "silent": _mean_on(quiet, self.places).cpu()}
+        return found if every is None else found | {"nsa": nsa(every, self.unheard).cpu()}
+
+
+def _mean_on(
+    maps: Float[Tensor, "batch objects height width"], places: Float[Tensor, "batch objects height width"]
+) -> Float[Tensor, "batch objects"]:
+    """Return each map's mean over its object's pixels; NaN where there are none."""
+    return (maps * places).sum(dim=(2, 3)) / places.sum(dim=(2, 3))
+
+
 def _summary(parts: list[dict[str, Tensor]], trial: Trial) -> dict[str, float]:
     ap, overlap, joint = (torch.cat([part[name] for part in parts]) for name in ("ap", "iou", "piap"))
     image_iou = class_mean(overlap)
@@ -237,4 +309,10 @@ def _summary(parts: list[dict[str, Tensor]], trial: Trial) -> dict[str, float]:
         row["PIAP"] = float(joint.nanmean())
     row |= {f"{'IoU' if single else 'CIoU'}@{at}": success_rate(image_iou, at) for at in THRESHOLDS}
     row["AUC"] = area_under_curve(image_iou)
+    extra = {"nsa": "NSA", "sounding": "on sounding", "silent": "on silent"}
+    row |= {
+        title: float(torch.cat([part[name] for part in parts]).nanmean())
+        for name, title in extra.items()
+        if name in parts[0]
+    }
     return {name: round(100 * value, 2) for name, value in row.items()}

@@ -237,7 +237,7 @@ def show_curves(history: Sequence[Mapping[str, Any]], best: int | None = None) -
     names = list(dict.fromkeys(name for row in history for name in row))
     aside = {"epoch", "stage", "seconds", "pairs_per_second"}
     scores = [name for name in names if name.startswith("val_") and name != "val_loss"]
-    losses = [name for name in names if name not in {*aside, *scores}]
+    losses = [name for name in names if name not in {*aside, *scores} and not name.endswith("accuracy")]
     epochs = [row["epoch"] for row in history]
     best = _best_epoch(history) if best is None else best
     figure, axes = _subplots(1, 1 + bool(scores), (10 / (1 + bool(scores)), 3.2))
@@ -361,9 +361,10 @@ def _as_mp3(waveform: Tensor | np.ndarray, rate: int) -> bytes:
 
 # -------------------------------------------------------------------------------------------------------------- tables
 
+NO_MODEL = (*TRIVIAL, "flat", "ideal_half_mixture", "ideal_dominant", "ideal_ratio", "ideal_literal")
 CEILING = {"oracle": "oracle (the ceiling)"}  # so that it is not taken for classes: oracle
-ASKED = {"oracle": "the true ones are given", "predicted": "the method's own", "best_pairing": "maps matched to truth"}
-PROTOCOL = ("benchmark", "subset", "sources", "geometry", "threshold_rule", "clips", "origin")
+ASKED = {"oracle": "the true ones are given", "predicted": "the method's own", "best_pairing": "matched to truth"}
+PROTOCOL = ("benchmark", "subset", "sources", "geometry", "threshold_rule", "clips", "dropped", "gallery", "origin")
 
 
 def results_table(
@@ -379,13 +380,15 @@ def results_table(
     import pandas as pd
 
     origins = {origin} if origin else {row["origin"] for row in rows if "origin" in row}
-    own = [row for row in rows if row["method"] not in TRIVIAL]
-    floor = [row for row in rows if row["method"] in TRIVIAL]
+    untouched = [row for row in rows if row["method"] == "mixture"]  # what separation starts from
+    own = [row for row in rows if row["method"] not in (*NO_MODEL, "mixture")]
+    floor = [row for row in rows if row["method"] in NO_MODEL]
     differs = [key for key in PROTOCOL if len({row.get(key) for row in rows}) > 1]
     asked = ["classes"] if any(row.get("classes", "none") != "none" for row in rows) else []
     kept = [*asked, *differs]
     published = "published" if origins <= {"real"} else f"published (not comparable: {' and '.join(sorted(origins))})"
-    lines = [("this project", row["method"], row) for row in own]
+    lines = [("not separated", row["method"], row) for row in untouched]
+    lines += [("this project", row["method"], row) for row in own]
     lines += [("needs no model", CEILING.get(row["method"], row["method"]), row) for row in floor]
     lines += [(published, ", ".join(filter(None, (row.method, row.setting))), row.values) for row in beside]
     metrics = dict.fromkeys(name for *_, row in lines for name in row if name not in {"method", "classes", *PROTOCOL})
@@ -403,9 +406,9 @@ def _caption(rows: Sequence[Mapping[str, Any]], shared: Sequence[str], asked: bo
     first = rows[0] if rows else {}
     wording = {
         "benchmark": "{}", "origin": "{} data", "subset": "{}", "sources": "{} sounding", "geometry": "{}",
-        "threshold_rule": "regions by {}", "clips": "{} clips",
+        "threshold_rule": "regions by {}", "clips": "{} clips", "dropped": "{} dropped", "gallery": "gallery of {}",
     }  # fmt: skip
-    order = sorted((key for key in shared if key in first), key=list(wording).index)
+    order = sorted((key for key in shared if first.get(key) not in (None, "none")), key=list(wording).index)
     said = [", ".join(wording[key].format(_plain(key, first[key])) for key in order)] if order else []
     ways = {row.get("classes") for row in rows} & set(ASKED)
     if asked and ways:

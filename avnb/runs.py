@@ -21,7 +21,7 @@ from avnb.config import Settings
 from avnb.errors import RunError
 from avnb.paths import outputs_dir, shown, whole_file
 
-NOT_PART_OF_THE_RESULT = ("device", "resume", "ablation")
+NOT_PART_OF_THE_RESULT = ("device", "resume", "ablation", "sweep")
 MAKE_ROOM = "Free some space, or point AVNB_OUTPUTS to a folder that can be written."
 
 

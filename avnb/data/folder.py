@@ -58,6 +58,8 @@ def read_info(folder: Path) -> DatasetInfo:
     try:
         said = json.loads(path.read_text(encoding="utf-8-sig"))  # with or without Windows' byte order mark
     except FileNotFoundError:
+        if command := _unfinished(folder):
+            raise DataError(f"{shown(folder)} is not prepared to the end. Continue with: {command}") from None
         raise DataError(
             f"{shown(folder)} has no dataset.json, so it is not a prepared benchmark; data/README.md shows the format."
         ) from None
@@ -124,6 +126,14 @@ def write_dataset(
         temporary.write_text(json.dumps(info, indent=1) + "\n", encoding="utf-8")
 
 
+def _unfinished(folder: Path) -> str:
+    """Return the command that continues a folder which avnb-prepare has begun; "" where there is none."""
+    try:
+        return str(json.loads((Path(folder) / ".prepare" / "command.json").read_text(encoding="utf-8"))["command"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
 def _read_row(line: str, where: str, number: int, classes: frozenset[str]) -> Row:
     try:
         said = json.loads(line)
@@ -185,7 +195,10 @@ def _read_object(thing: Any, where: str, classes: frozenset[str]) -> SceneObject
             )
     if not isinstance(thing.get("sounding", True), bool):
         raise DataError(f'{where}: "sounding" of "{label}" is true or false, not {thing["sounding"]!r}.')
-    return SceneObject(label, (x0, y0, x1, y1), thing.get("sounding", True))
+    share = thing.get("share", 1.0)
+    if not _is_number(share) or not 0 < share <= 1:
+        raise DataError(f'{where}: "share" of "{label}" is above 0 and at most 1, not {share!r}.')
+    return SceneObject(label, (x0, y0, x1, y1), thing.get("sounding", True), float(share))
 
 
 def _check_class(label: str, where: str, classes: frozenset[str]) -> None:

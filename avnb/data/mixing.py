@@ -88,12 +88,33 @@ def side_by_side(
 
 def grid(tiles: Shaped[Tensor, "batch 4 channels height width"]) -> Shaped[Tensor, "batch channels height width"]:
     """Lay four frames out as 2x2 at half their size: the mean of every 2x2 pixels, so that nothing aliases."""
-    joined = rearrange(tiles, "b (r q) c h w -> b c (r h) (q w)", r=2)
-    whole = not joined.is_floating_point()
-    sums = joined.to(torch.int16) if whole else joined  # in whole numbers five times as fast as avg_pool2d
+    return shrunk(rearrange(tiles, "b (r q) c h w -> b c (r h) (q w)", r=2))
+
+
+def shrunk(
+    images: Shaped[Tensor, "batch channels height width"],
+) -> Shaped[Tensor, "batch channels height//2 width//2"]:
+    """Return images of half the size: the mean of every 2x2 pixels."""
+    whole = not images.is_floating_point()
+    sums = images.to(torch.int16) if whole else images  # in whole numbers five times as fast as avg_pool2d
     sums = sums[..., 0::2, :] + sums[..., 1::2, :]
     sums = sums[..., 0::2] + sums[..., 1::2]
-    return ((sums + 2) // 4).to(tiles.dtype) if whole else sums / 4
+    return ((sums + 2) // 4).to(images.dtype) if whole else sums / 4
+
+
+def grid_features(
+    tiles: Float[Tensor, "batch 4 channels rows columns"], mixture: Int[np.ndarray, "batch 4"]
+) -> Float[Tensor, "batch channels 2*rows 2*columns"]:
+    """Lay out a trunk's maps of four frames at half their size as the map of their 2x2 scene.
+
+    It differs from the trunk's map of the whole scene by what a cell sees of the neighbouring tiles.
+    """
+    return rearrange(_reorder(tiles, grid_order(mixture)), "b (r q) c h w -> b c (r h) (q w)", r=2)
+
+
+def grid_truth(store: Store, mixture: Int[np.ndarray, "batch 4"]) -> Float[Tensor, "batch 4 height width"]:
+    """Return where the object of each of the four clips of a 2x2 scene lies in it, whether it sounds there or not."""
+    return _lay_out_truth(store, mixture, Recipe(4, "grid"), sounding_classes(store, mixture))
 
 
 def grid_order(mixture: Int[np.ndarray, "batch 4"]) -> Int[Tensor, "batch 4"]:

@@ -5,6 +5,7 @@ lies in data/.store, beside the prepared folders and not in them, so that a fold
 Introduced in notebooks/01_data_mixing.ipynb.
 """
 
+import copy
 import hashlib
 import json
 import os
@@ -19,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from numpy.typing import DTypeLike
 from torch import Tensor
 
@@ -60,6 +61,9 @@ class Store:
     (k for the k-th object), ``labels`` bool [clips, classes] (the sounding ones).
     """
 
+    kept: bool | np.ndarray = True  # which clips select() and count() offer: all, but in a part
+    shares: np.ndarray | None = None  # of the truth, each object's, where one is not 1
+
     def __init__(self, info: DatasetInfo, folder: Path, shape: ClipShape) -> None:
         said = json.loads((folder / "store.json").read_text(encoding="utf-8"))
         self.info, self.folder, self.shape = info, folder, shape
@@ -74,13 +78,24 @@ class Store:
         self.masks, self.labels, self.objects, self.offsets = (
             arrays[name] for name in ("masks", "labels", "objects", "offsets")
         )
+        self.shares = arrays.get("shares")
 
     def __len__(self) -> int:
         return len(self.clips)
 
+    def part(self, keep: Bool[np.ndarray, " clips"]) -> "Store":
+        """Return a store with the same arrays that offers only the clips to ``keep``; their indices stay what they are.
+
+        Introduced in notebooks/02_ez_vsl.ipynb.
+        """
+        part = copy.copy(self)
+        part.kept = self.kept & keep
+        part.__dict__.pop("report", None)
+        return part
+
     def select(self, split: str, subset: str | None = None) -> Int[np.ndarray, " chosen"]:
         """Return the indices of a split's clips (of one subset); raise DataError naming what there is where none is."""
-        chosen = self.clips["split"] == SPLITS.index(split)
+        chosen = self.kept & (self.clips["split"] == SPLITS.index(split))
         if subset is not None:
             code = self.subsets.index(subset) if subset in self.subsets else -1
             chosen = chosen & (self.clips["subset"] == code)
@@ -93,7 +108,8 @@ class Store:
     def count(self) -> dict[tuple[str, str], int]:
         """Return the number of clips of each (split, subset)."""
         kinds = len(self.subsets)
-        counts = np.bincount(self.clips["split"].astype(np.int64) * kinds + self.clips["subset"])
+        kind = self.clips["split"].astype(np.int64) * kinds + self.clips["subset"]
+        counts = np.bincount(kind, weights=np.broadcast_to(self.kept, kind.shape))
         return {(SPLITS[k // kinds], self.subsets[k % kinds]): int(counts[k]) for k in np.flatnonzero(counts)}
 
     def clip(self, index: int | np.integer) -> Clip:
@@ -127,7 +143,10 @@ class Store:
     def read_truth(
         self, index: Int[np.ndarray, " batch"], classes: Int[np.ndarray, "batch sources"]
     ) -> Float[Tensor, "batch sources size size"]:
-        """Return where the sounding objects of each asked class are: their mask, else their filled boxes, in 0 or 1."""
+        """Return where the sounding objects of each asked class are: their mask, else their filled boxes.
+
+        It is 0 or 1, but in between where boxes have a share of less than 1 (annotators who disagree).
+        """
         clip, thing = self._objects_of(index)
         size, (batch, sources) = self.shape.size, classes.shape
         objects, number = self.objects[thing], thing - self.offsets[index][clip] + 1
@@ -143,7 +162,8 @@ class Store:
         ).reshape(len(masks), sources, size, size)
         for k, source in np.argwhere(asked & ~has_mask[clip][:, None]):
             x0, y0, x1, y1 = box_pixels(objects["xyxy"][k], size)
-            truth[clip[k], source, y0:y1, x0:x1] = 1
+            place = truth[clip[k], source, y0:y1, x0:x1]
+            np.minimum(place + (1 if self.shares is None else self.shares[thing[k]]), 1, out=place)
         return torch.from_numpy(truth)
 
     def has_truth(self, index: Int[np.ndarray, " batch"]) -> np.ndarray:
@@ -164,7 +184,7 @@ class Store:
     @cached_property
     def report(self) -> str:
         """What a reader should know before trusting the clips: how many there are, and which were left out and why."""
-        lines = [f"{self.name} ({self.origin}): {len(self):,} clips, {len(self.classes)} classes"]
+        lines = [f"{self.name} ({self.origin}): {sum(self.count().values()):,} clips, {len(self.classes)} classes"]
         lines += [f"  {split} {subset}: {n:,}" for (split, subset), n in sorted(self.count().items())]
         if self.silent:
             lines.append(f"  {self.silent:,} clips are silent (kept, but nothing can be learnt from them)")
@@ -359,6 +379,9 @@ def _write_tables(info: DatasetInfo, clips: list[tuple[Row, _Finding]], folder: 
     np.save(folder / "clips.npy", np.array(table, CLIP))
     np.save(folder / "labels.npy", labels)
     np.save(folder / "objects.npy", np.array(objects, OBJECT))
+    shares = np.array([thing.share for row in rows for thing in row.objects], np.float32)
+    if (shares < 1).any():
+        np.save(folder / "shares.npy", shares)
     np.save(folder / "offsets.npy", np.cumsum([0, *(len(row.objects) for row in rows)]))
     np.save(folder / "ids.npy", np.array([row.id.encode() for row in rows]))
 

@@ -1,8 +1,8 @@
 """What every method offers: its objective, its maps, its features, and the stages in which it is trained."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
@@ -15,25 +15,31 @@ from avnb.data.clips import Batch, Recipe
 class Stage:
     """A part of the training: so many epochs on examples made by ``recipes``, whose batches take turns.
 
-    ``begin`` runs before the first epoch, with a function that yields the training batches: what happens between
-    stages (DSOL's clustering) happens there.
+    ``begin`` runs before the first epoch, with a function that yields the mixtures, recipes and batches of an epoch:
+    what happens between stages (DSOL's clustering) happens there. It is not called again when a run is resumed inside
+    the stage, so what it leaves behind must be buffers of the method. An epoch is judged on ``validation``, and
+    ``begin`` is given examples of ``begin_with``; else both have ``recipes``.
     """
 
     name: str
     epochs: int
     recipes: tuple[Recipe, ...]
-    begin: Callable[[Callable[[], Iterable[Batch]]], None] | None = None
+    begin: Callable[[Callable[[], Iterable[tuple[Any, Recipe, Batch]]]], None] | None = None
+    validation: tuple[Recipe, ...] = ()
+    begin_with: tuple[Recipe, ...] = ()
 
 
 class Method(nn.Module):
     """A method of the papers. ``trunk`` is the network that looks at frames; a frozen one's features are cached.
 
     ``CLASSES`` is how it can be asked for its sources: "oracle" and "predicted" where it knows classes, "best_pairing"
-    where its maps have no names, "none" where it has one map whatever is asked.
+    where its maps have no names, "none" where it has one map whatever is asked. ``FASTER`` names its parts that learn
+    at a multiple of the learning rate.
     """
 
     SETTINGS: ClassVar[type[Settings]] = Settings
     CLASSES: ClassVar[tuple[str, ...]] = ("oracle", "predicted")
+    FASTER: ClassVar[Mapping[str, float]] = {}
     settings: Settings
     trunk: nn.Module
 

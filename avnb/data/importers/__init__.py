@@ -1,0 +1,20 @@
+"""One importer a data set: each plans which clips are to be cut from which files; avnb/data/prepare.py cuts them."""
+
+from types import MappingProxyType
+
+# The name on the command line -> the module with its plan().
+IMPORTERS = MappingProxyType(
+    {
+        "music": "music",
+        "music-synthetic": "music_synthetic",
+        "vggsound-instruments": "vggsound_instruments",
+        "vggsound-music": "vggsound_music",
+        "vggsound-single": "vggsound_single",
+        "vggsound-duet": "vggsound_duet",
+        "flickr-soundnet": "flickr_soundnet",
+        "voxceleb2": "voxceleb2",
+        "audioset-instrument": "audioset_instrument",
+        "kinetics400": "kinetics400",
+        "folder": "folder",
+    }
+)

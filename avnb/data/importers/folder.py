@@ -1,0 +1,44 @@
+"""A user's own videos in folders that are called as their classes: ``cello/take 1.mp4``, or ``train/cello/take 1.mp4``.
+
+Where no folder on the way is called train, val or test, every tenth video of a class is the test split. Pictures with
+sounds of the same name (frames/cello/x.jpg, audio/cello/x.wav) do as well. There are no boxes: what is prepared can be
+trained on, listened to and looked at; boxes can be added to metadata.jsonl.
+"""
+
+from collections import Counter
+from pathlib import PurePosixPath
+
+from avnb.data.importers.listing import list_media, safe
+from avnb.data.importers.plan import Cut, Job, Options, Plan, classes_of
+
+SPLITS = ("train", "val", "test")
+HELD_OUT = 10  # every so manieth video of a class is for testing
+
+
+def plan(options: Options) -> Plan:
+    """Plan a clip every so often of each video."""
+    made = Plan((), note="A user's own videos; the classes are the names of their folders.")
+    media = list_media(options.videos)
+    pictures = {stem.replace("frames/", "", 1): path for stem, path in media.pictures.items()}
+    sounds = {stem.replace("audio/", "", 1): path for stem, path in media.sounds.items()}
+    files = [(stem, path, None) for stem, path in media.videos.items()] or [
+        (stem, path, pictures[stem]) for stem, path in sounds.items() if stem in pictures
+    ]
+    divided = any(part in SPLITS for stem, _, _ in files for part in PurePosixPath(stem).parts[:-1])
+    seen: Counter[str] = Counter()
+    for stem, path, picture in files:
+        folders = PurePosixPath(stem).parts[:-1]
+        classes = [part for part in folders if part not in SPLITS]
+        if not classes:
+            made.dropped.append((stem, "lies in no folder that names its class"))
+            continue
+        label = classes[-1]
+        seen[label] += 1
+        split = "test" if seen[label] % HELD_OUT == 0 else "train"
+        if divided:
+            split = next((part for part in folders if part in SPLITS), "train")
+        name = safe(stem).replace("/", "-")
+        cut = Cut(name, split, "solo", (label,), picture=picture and media.path(picture))
+        made.jobs.append(Job(name, media.path(path), name, (cut,), 0.0 if picture else options.every))
+    made.classes = classes_of(made.jobs)
+    return made

@@ -1,0 +1,129 @@
+"""VoxCeleb2: talking faces; the speakers are the classes. Mix-and-Localize's lists, and the user's own face places.
+
+Annotations: ``voxceleb2_test.csv`` and ``voxceleb2_val.csv`` (lines ".../idXXXXX/UTTERANCE_FROM_TO", in seconds), and
+the places of the faces, which were not published. They come from a face detector of the user's: a folder of masks
+(.png, .npy or pickled arrays called UTTERANCE_FROM_TO), or a table ``faces.csv`` with the heading
+``clip,x0,y0,x1,y1``, corners in 0..1 of the frame in the middle of the clip. Without one a clip is written with its
+speaker alone, and no map can be judged on it.
+"""
+
+import re
+from pathlib import Path
+
+from avnb.data.importers.annotations import annotation_files, corners, must, read_table, unread
+from avnb.data.importers.listing import list_media, safe
+from avnb.data.importers.masks import MASKS
+from avnb.data.importers.plan import Cut, Job, Options, Plan, Thing, classes_of
+
+_LINE = re.compile(r"(?:.*/)?(id\d{5})/(([\w-]{11})_(\d+(?:\.\d+)?)_(\d+(?:\.\d+)?))(?:/.*)?")
+_CUT_OUT = re.compile(r"(?:.*/)?(id\d{5})/([\w-]{11})/(\d+)")  # as VoxCeleb2 is distributed: idXXXXX/VIDEO/00001
+_FRAMES = re.compile(r"(?:.*/)?(id\d{5})/([\w-]{11}_[\d.]+_[\d.]+)/(?:frames/)?([^/]+)")
+_KINDS = ("voxceleb2_test.csv", "voxceleb2_val.csv", "faces.csv", "masks")
+
+
+def plan(options: Options) -> Plan:
+    """Plan the clips of the lists, and every other clip in a speaker's folder to train on."""
+    made = Plan((), note="VoxCeleb2; the classes are speakers, the faces' places are of the user's own detector.")
+    splits: dict[str, tuple[str, str]] = {}  # clip -> (split, speaker)
+    boxes: dict[str, Thing] = {}
+    masks: dict[str, Path] = {}
+    for path in annotation_files(options):
+        if path.suffix in MASKS:
+            masks[path.stem] = path
+        elif path.suffix in (".csv", ".txt"):
+            rows = must(read_table(path), path, "clips")
+            if rows[0] == ["clip", "x0", "y0", "x1", "y1"]:
+                _read_faces(rows[1:], boxes, made)
+            else:
+                _read_clips(rows, path, splits)
+        else:
+            raise unread(path, _KINDS)
+    files = _files(options)
+    blind = 0
+    for clip, (split, speaker) in sorted(splits.items()):
+        things: tuple[Thing, ...] = ()
+        mask = str(masks[clip].absolute()) if clip in masks else None
+        if mask or clip in boxes:
+            things = (Thing(speaker, None if mask else boxes[clip].xyxy),)
+        elif split == "test":
+            blind += 1
+        _add(made, files, clip, Cut(safe(clip), split, "solo", (speaker,), things, mask=mask))
+    videos = {clip[:11] for clip, (split, _) in splits.items() if split == "test"}
+    others = 0
+    for clip, (speaker, video, _source, _picture) in sorted(files.items()):
+        if clip in splits or speaker == "":
+            continue
+        if video in videos and not options.keep_leaked:
+            others += 1
+            continue
+        _add(made, files, clip, Cut(safe(clip.replace("/", "-")), "train", "solo", (speaker,)))
+    if blind:
+        made.remarks.append(f"{blind:,} test clips have no face place: add faces.csv or masks of your detector")
+    if others:
+        made.remarks.append(f"{others:,} other clips of test videos are not trained on (--keep-leaked would)")
+    made.classes = classes_of(made.jobs)
+    return made
+
+
+def _read_clips(rows: list[list[str]], path: Path, splits: dict[str, tuple[str, str]]) -> None:
+    split = "test" if "test" in path.stem else "val" if "val" in path.stem else "train"
+    for cells in rows:
+        match = _LINE.fullmatch(cells[0])
+        if match is None:
+            raise unread(path, _KINDS)
+        if splits.get(match[2], ("",))[0] != "test":
+            splits[match[2]] = (split, match[1])
+
+
+def _read_faces(rows: list[list[str]], boxes: dict[str, Thing], made: Plan) -> None:
+    for cells in rows:
+        try:
+            xyxy, why = corners([float(cell) for cell in cells[1:]])
+        except ValueError:
+            xyxy, why = None, "not four numbers"
+        if xyxy is None:
+            made.dropped.append((cells[0], f"box: {why}"))
+        else:
+            boxes[cells[0]] = Thing("", xyxy)
+
+
+def _files(options: Options) -> dict[str, tuple[str, str, str, str | None]]:
+    """Return for each clip its speaker, its recording, the video or sound, and its middle frame where that is a file.
+
+    A whole YouTube video is listed by its own name, without a speaker.
+    """
+    media = list_media(options.videos)
+    found: dict[str, tuple[str, str, str, str | None]] = {}
+    for stem, path in media.videos.items():
+        if match := _LINE.fullmatch(stem):
+            found[match[2]] = (match[1], match[3], media.path(path), None)
+        elif match := _CUT_OUT.fullmatch(stem):
+            found[f"{match[1]}/{match[2]}/{match[3]}"] = (match[1], match[2], media.path(path), None)
+        elif re.fullmatch(r"[\w-]{11}", name := stem.rsplit("/", 1)[-1]):
+            found[name] = ("", name, media.path(path), None)
+    frames: dict[str, list[str]] = {}
+    for stem, path in media.pictures.items():
+        if (match := _FRAMES.fullmatch(stem)) or (match := _LINE.fullmatch(stem)):
+            frames.setdefault(match[2], []).append(path)
+    for stem, path in media.sounds.items():
+        match = _LINE.fullmatch(stem)
+        if match and match[2] in frames and match[2] not in found:
+            pictures = frames[match[2]]
+            picture = media.path(pictures[len(pictures) // 2])
+            found[match[2]] = (match[1], match[3], media.path(path), picture)
+    return found
+
+
+def _add(made: Plan, files: dict[str, tuple[str, str, str, str | None]], clip: str, cut: Cut) -> None:
+    """Add the job that makes ``cut``: of the clip's own file, or of the whole video at the clip's time."""
+    if clip in files:
+        _, video, source, picture = files[clip]
+        cut = Cut(cut.id, cut.split, cut.subset, cut.labels, cut.things, picture=picture, mask=cut.mask)
+        made.jobs.append(Job(cut.id, source, video, (cut,)))
+    elif clip[:11] in files:
+        begin, end = (float(time) for time in clip[12:].split("_"))
+        middle = (begin + end) / 2
+        cut = Cut(cut.id, cut.split, cut.subset, cut.labels, cut.things, time=middle, mask=cut.mask)
+        made.jobs.append(Job(cut.id, files[clip[:11]][2], clip[:11], (cut,)))
+    else:
+        made.missing.append(clip)

@@ -1,0 +1,117 @@
+"""A pool of worker processes that outlives what damaged files do to it: crashes, hangs, and memory without bound."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+PATIENCE = 60.0  # seconds that any file may take
+BYTES_A_SECOND = 100_000  # a file may take as much longer as it is larger
+
+Request = dict[str, Any]
+Result = dict[str, Any]
+
+
+class Worker:
+    """A process that does one job after the other, and is started anew when it dies."""
+
+    def __init__(self) -> None:
+        self.process: subprocess.Popen[str] | None = None
+
+    def do(self, request: Request, patience: float) -> Result:
+        """Return the worker's result; "broken" where it crashed or took longer than ``patience`` seconds."""
+        if self.process is None:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "avnb.data.importers.cut"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+                encoding="utf-8",
+            )
+        process, late = self.process, threading.Event()
+
+        def give_up() -> None:
+            late.set()
+            process.kill()
+
+        timer = threading.Timer(patience, give_up)
+        timer.start()
+        try:
+            process.stdin.write(json.dumps(request) + "\n")
+            process.stdin.flush()
+            answer = process.stdout.readline()
+        except OSError:
+            answer = ""
+        finally:
+            timer.cancel()
+        if answer.endswith("\n"):
+            return json.loads(answer)
+        code = process.wait()
+        self.stop()
+        why = f"took more than {patience:.0f} s" if late.is_set() else f"the decoder crashed (exit status {code})"
+        return {"rows": [], "files": {}, "dropped": [], "broken": why}
+
+    def stop(self) -> None:
+        """End the process."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process.stdin.close()
+            self.process.stdout.close()
+            self.process = None
+
+
+def do_all(
+    requests: Iterator[tuple[Any, Request]],
+    workers: int,
+    scratch: Path,
+    keep: Callable[[Any, Result], None],
+) -> None:
+    """Do the requests in ``workers`` processes and hand each result to ``keep``, one at a time, as they come.
+
+    ``requests`` yields what a result belongs to, and the request. What is raised here or in ``keep`` stops everything.
+    """
+    lock, stop = threading.Lock(), threading.Event()
+    done: SimpleQueue[BaseException | None] = SimpleQueue()
+    pool = [Worker() for _ in range(workers)]
+
+    def serve(number: int) -> None:
+        failure = None
+        try:
+            while not stop.is_set():
+                with lock:
+                    item = next(requests, None)
+                if item is None:
+                    break
+                what, request = item
+                size = os.stat(request["job"]["source"]).st_size if os.path.exists(request["job"]["source"]) else 0
+                request["scratch"] = str(scratch / str(number))
+                result = pool[number].do(request, PATIENCE + size / BYTES_A_SECOND)
+                with lock:
+                    if not stop.is_set():
+                        keep(what, result)
+        except BaseException as error:
+            failure = error
+        finally:
+            done.put(failure)
+
+    threads = [threading.Thread(target=serve, args=(number,), daemon=True) for number in range(workers)]
+    try:
+        for thread in threads:
+            thread.start()
+        for _ in threads:
+            if failure := done.get():
+                raise failure
+    finally:
+        stop.set()
+        for worker in pool:
+            worker.stop()
+        for thread, worker in zip(threads, pool, strict=True):
+            thread.join()
+            worker.stop()  # one that was started while the others were being stopped

@@ -1,0 +1,121 @@
+"""What avnb-prepare has made so far, so that a run that was stopped, in whatever way, goes on where it was.
+
+A folder in the making holds ``.prepare/``: ``command.json`` with the command that continues it, ``journal.jsonl`` with
+a line a finished job, written once its files stand, and ``tmp/`` for files in the making. A folder is a benchmark from
+the moment dataset.json stands in it, which is written last and removed first.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from avnb.data.importers.plan import Job
+from avnb.errors import DataError
+from avnb.paths import shown, whole_file
+
+FORMAT = 1  # of what is written for a job; another number makes everything anew
+
+
+class Journal:
+    """The finished jobs of a folder in the making. In memory there is a key and a place in the file for each."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder)
+        self.state = self.folder / ".prepare"
+        self.path = self.state / "journal.jsonl"
+        self.scratch = self.state / "tmp"
+        self.places: dict[bytes, int] = {}  # key -> where its line begins
+        self.state.mkdir(parents=True, exist_ok=True)
+        self.file = open(self.path, "a+b")  # noqa: SIM115 (close() is the caller's)
+        self._read()
+
+    def _read(self) -> None:
+        """Index the lines; one that a kill has cut short, and whatever follows it, is cut off."""
+        self.file.seek(0)
+        place = 0
+        for line in self.file:
+            try:
+                key = bytes.fromhex(json.loads(line)["key"]) if line.endswith(b"\n") else None
+            except (ValueError, KeyError, TypeError, RecursionError):
+                key = None
+            if key is None:
+                break
+            self.places[key] = place
+            place += len(line)
+        self.file.truncate(place)
+        self.file.seek(place)
+
+    def close(self) -> None:
+        """Close the file."""
+        self.file.close()
+
+    def add(self, key: bytes, entry: dict[str, Any]) -> None:
+        """Write down that a job is done: one write, so that a kill leaves the line out or whole or last."""
+        line = json.dumps({"key": key.hex()} | entry).encode() + b"\n"
+        self.places[key] = self.file.seek(0, os.SEEK_END)
+        self.file.write(line)
+        self.file.flush()
+
+    def entry(self, key: bytes) -> dict[str, Any]:
+        """Return what was written down for a job."""
+        self.file.seek(self.places[key])
+        return json.loads(self.file.readline())
+
+    def stands(self, key: bytes) -> bool:
+        """Tell whether a job is done and its files are there in full."""
+        if key not in self.places:
+            return False
+        files = self.entry(key)["files"]
+        try:
+            return all(os.stat(self.folder / name).st_size == size for name, size in files.items())
+        except OSError:
+            return False
+
+    def close_up(self, keys: Iterable[bytes]) -> None:
+        """Keep the lines of ``keys``, in that order, and delete the files of all others that no kept job has."""
+        keys = list(keys)
+        kept = {name for key in keys for name in self.entry(key)["files"]} if len(keys) < len(self.places) else set()
+        for key in self.places.keys() - set(keys):
+            for name in self.entry(key)["files"].keys() - kept:
+                (self.folder / name).unlink(missing_ok=True)
+        with whole_file(self.path) as temporary, open(temporary, "wb") as file:
+            for key in keys:
+                self.file.seek(self.places[key])
+                file.write(self.file.readline())
+        self.file.close()
+        shutil.rmtree(self.scratch, ignore_errors=True)
+
+
+def key_of(job: Job, folder: Path, rate: int, seconds: float) -> bytes:
+    """Return a name for a job and all that its result depends on, the files it reads included."""
+    files = sorted({job.source, *(path for cut in job.cuts for path in (cut.picture, cut.mask) if path)})
+    stamps = []
+    for path in files:
+        try:
+            stat = os.stat(path)
+            stamps.append((path, stat.st_size, stat.st_mtime_ns))
+        except OSError:
+            stamps.append((path, -1, 0))
+    return hashlib.sha256(repr((FORMAT, asdict(job), rate, seconds, stamps)).encode()).digest()[:16]
+
+
+@contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """Let one process at a time write a folder (on systems with POSIX locks, which end with their process)."""
+    if os.name != "posix":
+        yield
+        return
+    import fcntl
+
+    with open(folder / ".prepare" / "lock", "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise DataError(f"{shown(folder)} is being written by another avnb-prepare; wait for it to end.") from None
+        yield

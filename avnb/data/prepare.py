@@ -1,0 +1,377 @@
+"""The command ``avnb-prepare``: from downloaded videos and official annotations to a prepared folder.
+
+Every importer plans (importers/), every plan is carried out here: in worker processes, resumable, and with a report of
+what was left out and why. data/README.md has the command for each data set.
+"""
+
+import argparse
+import importlib
+import json
+import math
+import os
+import shlex
+import shutil
+import sys
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from itertools import pairwise, zip_longest
+from pathlib import Path
+from typing import Any
+
+from avnb.data.benchmarks import BENCHMARKS
+from avnb.data.importers import IMPORTERS
+from avnb.data.importers.plan import SIDE, Job, Options, Plan
+from avnb.data.importers.workers import Request, Result, do_all
+from avnb.data.journal import Journal, key_of, only_one
+from avnb.errors import AvnbError, DataError
+from avnb.paths import shown, whole_file
+
+NAMED = 50  # of each kind in the printed report; report.txt in the folder names all
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return 0, or 1 after a sentence on standard error that says what is wrong and what to do."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    said = _parser().parse_args(arguments)
+    try:
+        if said.importer == "merge":
+            print(merge(said.parts, said.out))
+            return 0
+        options = Options(
+            videos=said.videos, annotations=tuple(said.annotations), every=said.every, keep_leaked=said.keep_leaked,
+            seed=said.seed, rate=said.rate or _rate(said.importer), seconds=said.seconds or _seconds(said.importer),
+            limit=said.limit,
+        )  # fmt: skip
+        command = shlex.join(["avnb-prepare", *arguments])
+        print(prepare(said.importer, options, said.out, said.workers, said.shard, command))
+    except AvnbError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"\nStopped. Continue with: {shlex.join(['avnb-prepare', *arguments])}", file=sys.stderr)
+        return 130
+    return 0
+
+
+def prepare(
+    name: str,
+    options: Options,
+    out: Path,
+    workers: int = 0,
+    shard: tuple[int, int] = (1, 1),
+    command: str = "",
+    progress: bool = True,
+) -> str:
+    """Make the prepared folder ``out`` of data set ``name`` and return the report.
+
+    A second call does what is missing: files that are new, have changed, or were deleted from ``out``. ``shard`` (I, N)
+    does the I-th of N disjoint parts. Raises DataError where nothing can be made. Introduced in data/README.md.
+    """
+    from tqdm import tqdm
+
+    out = Path(out)
+    plan = importlib.import_module(f"avnb.data.importers.{IMPORTERS[name]}").plan(options)
+    jobs = sorted(_part(plan.limited(options.limit), shard), key=lambda job: f"{job.id}.flac")  # as merge() sorts
+    if not jobs:
+        raise DataError(_nothing(name, plan, options, shard))
+    _check_ids(jobs)
+    _claim(out, name, shard, command)
+    with only_one(out):
+        journal = Journal(out)
+        shutil.rmtree(journal.scratch, ignore_errors=True)
+        keys = [key_of(job, out, options.rate, options.seconds) for job in jobs]
+        todo = [place for place, key in enumerate(keys) if not journal.stands(key)]
+        if todo:
+            (out / "dataset.json").unlink(missing_ok=True)
+        bar = tqdm(total=len(jobs), initial=len(jobs) - len(todo), desc=name, unit="file", disable=not progress)
+        clips = Counter()
+
+        def keep(place: int, result: Result) -> None:
+            if "full" in result:
+                raise DataError(
+                    f"Cannot write to {shown(out)}: the disk is full. Free some space, then continue with: {command}"
+                )
+            journal.add(keys[place], {"name": jobs[place].id, "source": jobs[place].source} | result)
+            clips["written"] += len(result["rows"])
+            bar.set_postfix_str(f"{clips['written']:,} clips", refresh=False)
+            bar.update()
+
+        try:
+            if plan.make is None:
+                _in_workers(jobs, todo, options, out, workers, journal, keep)
+            else:
+                for place in todo:
+                    scratch = journal.scratch / "0"
+                    scratch.mkdir(parents=True, exist_ok=True)
+                    keep(place, plan.make(jobs[place], out, scratch))
+            bar.close()
+            return _finish(name, plan, options, shard, out, journal, keys)
+        finally:
+            bar.close()
+            journal.close()
+
+
+def merge(parts: Sequence[Path], out: Path) -> str:
+    """Put the parts that ``--shard`` made together in the folder ``out`` (hard links where they can be, else copies).
+
+    The result is what one machine would have made of it all. Raises DataError where the parts do not belong together.
+    """
+    from avnb.data.folder import read_info, write_dataset
+
+    out = Path(out)
+    infos = [read_info(part) for part in parts]
+    if strangers := [info for info in infos if (info.name, info.classes, info.note) != _identity(infos[0])]:
+        raise DataError(
+            f"{shown(strangers[0].folder)} and {shown(infos[0].folder)} are not parts of one data set: name, classes "
+            "or the note of dataset.json differ."
+        )
+    if (out / "dataset.json").exists():
+        raise DataError(f"{shown(out)} is a benchmark already; merge into a new folder.")
+    lines: list[tuple[str, int, str]] = []
+    for part in parts:
+        with open(Path(part) / "metadata.jsonl", encoding="utf-8") as file:
+            for line in file:
+                row = json.loads(line)
+                lines.append((row["audio"], len(lines), line))
+                for name in {row["file_name"], row["audio"], row.get("mask")} - {None}:
+                    _link(Path(part) / name, out / name)
+    lines.sort()
+    if twice := [a for a, b in pairwise(lines) if a[0] == b[0] and a[2] == b[2]]:
+        raise DataError(f"{twice[0][0]} is in two of the parts; each of --shard 1/N to N/N belongs in once.")
+    write_dataset(
+        out, infos[0].name, infos[0].classes, infos[0].origin, infos[0].note, (json.loads(x[2]) for x in lines)
+    )
+    return f"{len(lines):,} clips of {len(parts)} parts in {shown(out)}"
+
+
+def _identity(info: Any) -> tuple:
+    return info.name, info.classes, info.note
+
+
+def _link(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists():
+        return
+    try:
+        os.link(source, target)
+    except OSError:  # another disk, or one without links
+        with whole_file(target) as temporary:
+            shutil.copyfile(source, temporary)
+
+
+def _part(jobs: Sequence[Job], shard: tuple[int, int]) -> list[Job]:
+    """Return the jobs of part I of N: by the recording's name, so that every machine draws the same line."""
+    number, parts = shard
+    return [job for job in jobs if parts == 1 or zlib.crc32(job.video.encode()) % parts == number - 1]
+
+
+def _in_workers(
+    jobs: Sequence[Job], todo: Sequence[int], options: Options, out: Path, workers: int, journal: Journal, keep: Any
+) -> None:
+    def requests() -> Iterator[tuple[int, Request]]:
+        for place in todo:
+            yield (
+                place,
+                {
+                    "job": asdict(jobs[place]), "folder": str(out.resolve()), "rate": options.rate,
+                    "seconds": options.seconds,
+                },
+            )  # fmt: skip
+
+    count = min(workers or os.cpu_count() or 1, len(todo))
+    if count:
+        do_all(requests(), count, journal.scratch.resolve(), keep)
+
+
+def _claim(out: Path, name: str, shard: tuple[int, int], command: str) -> None:
+    """Write down whose folder this is; raise DataError where it is another's."""
+    path = out / ".prepare" / "command.json"
+    mine = {"data set": name, "shard": "{}/{}".format(*shard)}
+    try:
+        theirs = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        theirs = mine
+        if (out / "dataset.json").exists() or (out / "metadata.jsonl").exists():
+            raise DataError(
+                f"{shown(out)} is a benchmark that avnb-prepare did not make; give another --out."
+            ) from None
+    except (OSError, ValueError):
+        theirs = mine
+    if any(theirs.get(key) != value for key, value in mine.items()):
+        raise DataError(
+            f'{shown(out)} holds "{theirs.get("data set")}", part {theirs.get("shard")}; give another --out, or remove '
+            "the folder."
+        )
+    with whole_file(path) as temporary:
+        temporary.write_text(json.dumps(mine | {"command": command}) + "\n", encoding="utf-8")
+
+
+def _check_ids(jobs: Sequence[Job]) -> None:
+    for first, second in pairwise(jobs):
+        if first.id == second.id:
+            raise DataError(
+                f'Two files would both become "{first.id}": {first.source} and {second.source}. Rename one of them.'
+            )
+
+
+def _finish(
+    name: str, plan: Plan, options: Options, shard: tuple[int, int], out: Path, journal: Journal, keys: list[bytes]
+) -> str:
+    """Write the report, metadata.jsonl and, last, dataset.json; what stands already as it should is left alone."""
+    from avnb.data.folder import write_dataset
+
+    counts: Counter[tuple[str, str]] = Counter()
+    broken: list[tuple[str, str]] = []
+    dropped = list(plan.dropped)
+    for key in keys:
+        entry = journal.entry(key)
+        counts.update((row["split"], row["subset"]) for row in entry["rows"])
+        dropped += [(what, why) for what, why in entry["dropped"]]
+        if "broken" in entry:
+            broken.append((Path(entry["source"]).name, entry["broken"]))
+    record = BENCHMARKS.get(name)
+    info = {
+        "name": name if record else out.name,
+        "classes": list(plan.classes),
+        "origin": "real",
+        "note": f"{plan.note} Frames' shorter side {SIDE} pixels at most, sound at {options.rate:,} Hz. Prepared by "
+        f"avnb-prepare {name}.",
+    }
+    full = _report(name, plan, counts, broken, dropped, None)
+    with whole_file(out / "report.txt") as temporary:
+        temporary.write_text(full + "\n", encoding="utf-8")
+    if not counts:
+        raise DataError(f"Not one clip could be made.\n{_report(name, plan, counts, broken, dropped, NAMED)}")
+
+    def rows() -> Iterator[dict[str, Any]]:
+        return (row for key in keys for row in journal.entry(key)["rows"])
+
+    if not _stands(out, info, rows()):
+        write = [info[key] for key in ("name", "classes", "origin", "note")]
+        write_dataset(_unfinished(out), *write, rows())
+    journal.close_up(keys)
+    return _report(name, plan, counts, broken, dropped, NAMED)
+
+
+def _unfinished(out: Path) -> Path:
+    (out / "dataset.json").unlink(missing_ok=True)
+    return out
+
+
+def _stands(out: Path, info: dict[str, Any], rows: Iterator[dict[str, Any]]) -> bool:
+    """Tell whether dataset.json and metadata.jsonl say just this already: a new date would have all decoded anew."""
+    try:
+        if json.loads((out / "dataset.json").read_text(encoding="utf-8")) != info:
+            return False
+        with open(out / "metadata.jsonl", encoding="utf-8") as file:
+            return all(line == (row and json.dumps(row) + "\n") for line, row in zip_longest(file, rows))
+    except (OSError, ValueError):
+        return False
+
+
+def _report(
+    name: str,
+    plan: Plan,
+    counts: Counter[tuple[str, str]],
+    broken: list[tuple[str, str]],
+    dropped: list[tuple[str, str]],
+    named: int | None,
+) -> str:
+    """Say what was written, what was missing, broken or left out, and why."""
+    lines = [f"{name}: {counts.total():,} clips, {len(plan.classes):,} classes"]
+    lines += [f"  {split} {subset}: {n:,}" for (split, subset), n in sorted(counts.items())]
+    lines += [f"  {remark}" for remark in plan.remarks]
+
+    def name_all(title: str, items: Sequence[str]) -> None:
+        if items:
+            lines.append(f"{title}: {len(items):,}")
+            lines.extend(f"  {item}" for item in items[:named])
+            if named is not None and len(items) > named:
+                lines.append(f"  ... and {len(items) - named:,} more, in report.txt")
+
+    name_all("listed, but there is no file", sorted(plan.missing))
+    name_all("broken files", [f"{what}: {why}" for what, why in sorted(broken)])
+    name_all("left out", [f"{what}: {why}" for what, why in sorted(dropped)])
+    return "\n".join(lines)
+
+
+def _nothing(name: str, plan: Plan, options: Options, shard: tuple[int, int]) -> str:
+    if plan.jobs:
+        return f"Part {shard[0]} of {shard[1]} has no files: there are {len(plan.jobs)} in all. Use fewer parts."
+    example = f', such as "{sorted(plan.missing)[0]}",' if plan.missing else ""
+    reasons = Counter(why for _, why in plan.dropped)
+    why = f" {len(plan.dropped):,} were left out: {reasons.most_common(1)[0][0]}." if reasons else ""
+    return (
+        f"{shown(Path(options.videos))} has none of the files of {name}: {len(plan.missing):,} are listed{example} and "
+        f"not found.{why} data/README.md shows the names and the layout."
+    )
+
+
+def _rate(name: str) -> int:
+    """Return the benchmark's rate of sound in Hz; where papers disagree 22,050, from which the others can be had."""
+    record = BENCHMARKS.get(name)
+    return (record.rate if record else None) or 22050
+
+
+def _seconds(name: str) -> float:
+    record = BENCHMARKS.get(name)
+    return (record.seconds if record else None) or 3.0
+
+
+def _shard(text: str) -> tuple[int, int]:
+    try:
+        number, parts = (int(part) for part in text.split("/"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not I/N, as in 1/4") from None
+    if not 1 <= number <= parts:
+        raise argparse.ArgumentTypeError(f"{text!r}: the parts of {parts} are 1/{parts} to {parts}/{parts}")
+    return number, parts
+
+
+def _at_least(low: float, kind: type = int) -> Any:
+    def check(text: str) -> Any:
+        value = kind(text)
+        if not (math.isfinite(value) and value >= low):
+            raise argparse.ArgumentTypeError(f"{text} is less than {low}")
+        return value
+
+    check.__name__ = "number"
+    return check
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="avnb-prepare",
+        description="Make a prepared folder of downloaded videos, or frames and sounds, and official annotations. "
+        "Interrupted, it goes on where it was when called again.",
+    )
+    commands = parser.add_subparsers(dest="importer", required=True, metavar="DATASET")
+    for name in IMPORTERS:
+        module = IMPORTERS[name]
+        summary = BENCHMARKS[name].title if name in BENCHMARKS else module.replace("_", " ")
+        command = commands.add_parser(name, help=summary)
+        command.add_argument("--videos", type=Path, required=True, help="folder of videos, or of frames/ and audio/; "
+                             "for composed data sets the prepared folder of solos")  # fmt: skip
+        command.add_argument("--annotations", type=Path, nargs="+", default=[], help="official files, or their folder")
+        command.add_argument("--out", type=Path, required=True, help="the prepared folder, such as data/music")
+        command.add_argument("--workers", type=_at_least(0), default=0, help="processes; 0: one a core")
+        command.add_argument("--limit", type=_at_least(0), default=0, help="files of each split and subset; 0: all")
+        command.add_argument("--every", type=_at_least(0.05, float), default=1.0, help="seconds from one training clip "
+                             "to the next, where a file gives several")  # fmt: skip
+        command.add_argument("--rate", type=_at_least(0), default=0, help="Hz of the sound; 0: the benchmark's")
+        command.add_argument("--seconds", type=_at_least(0, float), default=0, help="of sound around a frame; 0: the "
+                             "benchmark's")  # fmt: skip
+        command.add_argument("--shard", type=_shard, default=(1, 1), metavar="I/N", help="part I of N; see merge")
+        command.add_argument("--seed", type=_at_least(0), default=0, help="of composed data sets")
+        command.add_argument("--keep-leaked", action="store_true", help="train on test clips that the published "
+                             "training lists contain")  # fmt: skip
+    command = commands.add_parser("merge", help="put the parts that --shard made together")
+    command.add_argument("parts", type=Path, nargs="+")
+    command.add_argument("--out", type=Path, required=True)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

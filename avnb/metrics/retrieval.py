@@ -1,0 +1,120 @@
+"""Retrieval and nearest-neighbour recognition by cosine: IR-Acc, xNN-Acc and wNN-Acc, in percent.
+
+OneAVM's section 4.1 names the three and says no more: the size of the gallery, on which IR-Acc depends more than on
+anything else, and whether both directions are averaged, are not told. Here each result carries its gallery and the
+score of chance. A query's neighbour is the one of the highest cosine; queries are taken block by block, so that no
+matrix of all pairs is ever held. Introduced in notebooks/06_one_avm.ipynb.
+"""
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from avnb.errors import DataError
+
+BLOCK = 2**24  # similarities held at once: 64 MB
+
+
+def retrieval(
+    audio: Float[Tensor, "clips dim"],
+    visual: Float[Tensor, "clips dim"],
+    classes: Int[Tensor, " clips"],
+    videos: Int[Tensor, " clips"] | None = None,
+) -> dict[str, float]:
+    """Return IR-Acc, xNN-Acc and wNN-Acc (0..100) of clips whose sound and picture are embedded in one space.
+
+    "IR-Acc" is the mean of both directions, each of which is also named. "xNN-Acc" is the class of the nearest
+    clip of the other modality, the clip's own among them, and "xNN-Acc, others" without it; "wNN-Acc" is that of the
+    nearest other clip of the same modality. Directions and modalities are averaged. Clips of one of ``videos`` are
+    left out together, since they are too much alike.
+    """
+    videos = torch.arange(len(audio)) if videos is None else videos
+    to_sound, to_image = instance_accuracy(visual, audio), instance_accuracy(audio, visual)
+    both = (audio, visual), (visual, audio)
+    within_sound, within_image = (class_accuracy(own, own, classes, videos) for own in (audio, visual))
+    return {
+        "IR-Acc": (to_sound + to_image) / 2,
+        "IR-Acc image to sound": to_sound,
+        "IR-Acc sound to image": to_image,
+        "xNN-Acc": sum(class_accuracy(a, b, classes) for a, b in both) / 2,
+        "xNN-Acc, others": sum(class_accuracy(a, b, classes, videos) for a, b in both) / 2,
+        "wNN-Acc": (within_sound + within_image) / 2,
+        "wNN-Acc sound": within_sound,
+        "wNN-Acc image": within_image,
+    }
+
+
+def chance(classes: Int[Tensor, " clips"], videos: Int[Tensor, " clips"] | None = None) -> dict[str, float]:
+    """Return what a neighbour drawn at random would score (0..100) under the names of `retrieval`.
+
+    >>> round(chance(torch.tensor([0, 0, 1, 1]))["wNN-Acc"], 1)
+    33.3
+    """
+    videos = torch.arange(len(classes)) if videos is None else videos
+    pairs: dict[bool, list[Tensor]] = {True: [], False: []}
+    for part in torch.arange(len(classes)).split(max(1, BLOCK // max(1, len(classes)))):
+        alike = classes[part][:, None] == classes
+        apart = videos[part][:, None] != videos
+        pairs[False].append(alike.double().mean(dim=1))
+        pairs[True].append((alike & apart).sum(dim=1) / apart.sum(dim=1))
+    everything, others = (100 * float(torch.cat(pairs[left_out]).nanmean()) for left_out in (False, True))
+    instance = 100 / len(classes)
+    return {
+        "IR-Acc": instance, "IR-Acc image to sound": instance, "IR-Acc sound to image": instance,
+        "xNN-Acc": everything, "xNN-Acc, others": others,
+        "wNN-Acc sound": others, "wNN-Acc image": others, "wNN-Acc": others,
+    }  # fmt: skip
+
+
+def instance_accuracy(queries: Float[Tensor, "clips dim"], gallery: Float[Tensor, "clips dim"]) -> float:
+    """Return how often (0..100) the query's nearest neighbour in the gallery is the clip it comes from."""
+    own = torch.arange(len(queries), device=queries.device)
+    return 100 * float((nearest(queries, gallery) == own).double().mean())
+
+
+def class_accuracy(
+    queries: Float[Tensor, "clips dim"],
+    gallery: Float[Tensor, "clips dim"],
+    classes: Int[Tensor, " clips"],
+    videos: Int[Tensor, " clips"] | None = None,
+) -> float:
+    """Return how often (0..100) the query's nearest neighbour is of the query's class.
+
+    With ``videos`` no query meets a clip of its own video, so that clips all of one video have no neighbour and are
+    not counted.
+    """
+    found = nearest(queries, gallery, videos)
+    counted = found >= 0
+    if not counted.any():
+        return float("nan")
+    classes = classes.to(found.device)
+    return 100 * float((classes[found[counted]] == classes[counted]).double().mean())
+
+
+def nearest(
+    queries: Float[Tensor, "queries dim"],
+    gallery: Float[Tensor, "clips dim"],
+    videos: Int[Tensor, " clips"] | None = None,
+) -> Int[Tensor, " queries"]:
+    """Return the gallery's clip with the highest cosine to each query; of equals the first.
+
+    With ``videos`` (one number for each clip, queries and gallery being the same clips) the clips of the query's own
+    video are left out, and -1 stands where nothing is left. Raises DataError on features that are no numbers.
+    """
+    queries, gallery = normalize(queries, dim=1), normalize(gallery, dim=1)
+    if not (torch.isfinite(queries).all() and torch.isfinite(gallery).all()):
+        raise DataError("The features to be compared hold values that are not numbers.")
+    videos = None if videos is None else videos.to(queries.device)
+    found = []
+    for part in torch.arange(len(queries), device=queries.device).split(max(1, BLOCK // len(gallery))):
+        cosine = queries[part] @ gallery.T
+        if videos is not None:
+            cosine[_same(videos[part], videos)] = -torch.inf
+        best, place = cosine.max(dim=1)
+        found.append(torch.where(best > -torch.inf, place, -1))
+    return torch.cat(found)
+
+
+def _same(a: Int[Tensor, " queries"], b: Int[Tensor, " clips"]) -> Bool[Tensor, "queries clips"]:
+    return a[:, None] == b

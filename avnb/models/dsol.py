@@ -1,0 +1,383 @@
+"""DSOL: learn what sounds alone, then find it in a crowd (Hu et al., NeurIPS 2020).
+
+Stage one, on solos: sound and picture are matched (eq. 1, OTS), the matching area cuts the object out of the picture
+(eq. 2), k-means sorts the objects into a dictionary (eq. 3), and its clusters are labels that both networks learn to
+name; localization and classification take turns. Stage two, on mixtures: the dictionary finds every object it knows
+(eq. 4), the sounding area keeps those that are heard (eq. 5), and their shares (eq. 6) must be those that stage one's
+sound network hears (eqs. 7-8). No class name is ever given; which cluster is which class is asked of the training
+clips' labels for the evaluation alone.
+
+Where the paper is silent or the released code differs, the setting says so:
+
+- ``kl_direction`` "printed" is eq. 7's KL(p_v || p_a); the code has KL(p_a || p_v) ("released"), and divides by the
+  number of clusters too (``kl_reduction`` "mean").
+- ``normalise`` clusters objects of unit length, as the code does; eq. 3 clusters them as they are.
+- ``dilate`` lets each masked cell take its four neighbours with it, ``affine`` learns a scale and a shift of eq. 4's
+  maps, ``quadrants`` calls every quarter of a mismatched 2x2 scene a mismatch, ``softmax_scale`` 3 sharpens the maps
+  that are shown: all in the code and not in the paper.
+- The paper trains stage two on synthetic scenes, then on duets, and judges each by its own weights. Here the batches of
+  both take turns (``scenes``), and one network serves both.
+- The code's dictionary is older than the network that stage two begins with. Here each of its entries is the mean of
+  the same cluster, seen by that network.
+"""
+
+import copy
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from einops import einsum
+from jaxtyping import Bool, Float, Int, Shaped
+from torch import Tensor, nn
+from torch.nn.functional import adaptive_max_pool2d, cross_entropy, kl_div, max_pool2d, normalize, one_hot
+
+from avnb.config import setting
+from avnb.data.clips import Batch, Recipe
+from avnb.errors import SettingsError
+from avnb.models.method import Stage
+from avnb.models.ots import OTS, OTSSettings, matching_loss
+
+Examples = Callable[[], Iterable[tuple[Any, Recipe, Batch]]]  # what Stage.begin is given
+
+LOCALIZE, CLASSIFY, MATCH = range(3)  # what the network is learning
+SCENES = {"grid": ("grid",), "side_by_side": ("side_by_side",), "both": ("grid", "side_by_side")}
+
+
+@dataclass(frozen=True)
+class DSOLSettings(OTSSettings):
+    """DSOL's settings; the defaults are the paper's, 0 means the preset's. Introduced in notebooks/05_dsol.ipynb."""
+
+    METHOD: ClassVar[str] = "dsol"
+    PRESETS: ClassVar = {
+        "quick": {
+            "epochs": 4, "class_epochs": 1, "match_epochs": 4, "mask_threshold": 0.3,
+            "batch_size": 32, "learning_rate": 2e-3, "weight_decay": 0.01, "schedule": "one_cycle",
+        },
+        "paper": {
+            "epochs": 15, "class_epochs": 3, "match_epochs": 6, "mask_threshold": 0.05,
+            "batch_size": 32, "learning_rate": 1e-4, "weight_decay": 1e-4, "schedule": "constant",
+        },
+    }  # fmt: skip
+
+    epochs: int = setting(0, low=0, high=100_000, doc="of localization in stage one; 0: the preset's")
+    class_epochs: int = setting(0, low=0, high=1000, doc="of classification after each but the first; 0: the preset's")
+    match_epochs: int = setting(0, low=0, high=100_000, doc="of stage two; 0: the preset's")
+    alternate: bool = setting(True, doc="localization and classification take turns (Table 5); false: classify at last")
+    clusters: int = setting(0, low=0, high=10_000, doc="K, the dictionary's size (Table 6); 0: the number of classes")
+    mask_threshold: float = setting(0.0, low=0.0, high=1.0, doc="of an object's mask (Table 6); 0: the preset's")
+    dilate: bool = setting(False, doc="each cell of a mask takes its four neighbours with it, as in the released code")
+    normalise: bool = setting(True, doc="cluster objects of unit length, as the released code; false: eq. 3")
+    sources: int = setting(2, low=2, high=4, doc="sources in a mixture of stage two")
+    scenes: str = setting("both", among=tuple(SCENES), doc="what stage two is trained on")
+    consistency: bool = setting(True, doc="L_c of eq. 8 (Table 7)")
+    product: bool = setting(True, doc="eq. 5's product with the sounding area (Table 7)")
+    localization_weight: float = setting(0.5, low=0.0, high=1000.0, doc="lambda of eq. 8 (Tables 4 and 7)")
+    kl_direction: str = setting("printed", among=("printed", "released"), doc="KL(p_v || p_a), or KL(p_a || p_v)")
+    kl_reduction: str = setting("sum", among=("sum", "mean"), doc="over the clusters; the released code takes the mean")
+    equal_entries: bool = setting(True, doc="the dictionary's entries are made equally long; false: eq. 4 as printed")
+    affine: bool = setting(False, doc="learn a scale and a shift of eq. 4's maps, as the released code does")
+    quadrants: bool = setting(False, doc="each quarter of a mismatched scene is a mismatch, as in the released code")
+    softmax_scale: float = setting(1.0, low=0.0, high=100.0, doc="of the maps that are shown; the released code's is 3")
+    ablation: bool = setting(False, doc="train the rows of Tables 4 to 7 as well; has no effect on this run")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.consistency and self.localization_weight == 0:
+            raise SettingsError("consistency = False and localization_weight = 0 leave stage two nothing to learn.")
+
+
+class DSOL(OTS):
+    """Discriminative sounding objects localization. Introduced in notebooks/05_dsol.ipynb.
+
+    ``teacher`` is the network as it was when the clusters were last made: what it calls an object's cluster are the
+    pseudo-labels, what its classifier hears is eq. 7's p_a, and its one map is stage one's localization.
+    """
+
+    SETTINGS = DSOLSettings
+    CLASSES: ClassVar = ("oracle", "predicted")
+    FASTER: ClassVar = {"visual_class": 10.0, "audio_class": 10.0}  # as the released code: they begin anew each time
+
+    def __init__(self, settings: DSOLSettings, classes: int) -> None:
+        super().__init__(settings, classes)
+        self.clusters = settings.clusters or classes
+        self.visual_class = nn.Linear(self.channels, self.clusters)
+        self.audio_class = nn.Linear(self.listen.channels, self.clusters)
+        if settings.affine:
+            self.map_scale, self.map_shift = nn.Parameter(torch.ones(())), nn.Parameter(torch.zeros(()))
+        self.register_buffer("phase", torch.tensor(LOCALIZE))
+        self.register_buffer("centres", torch.zeros(self.clusters, self.channels))  # of what k-means was given
+        self.register_buffer("dictionary", torch.zeros(self.clusters, self.channels))  # d^k
+        self.register_buffer("named", torch.zeros(classes, self.clusters))  # 1 where the cluster is of the class
+        self.register_buffer("nmi", torch.zeros(max(1, settings.epochs - 1)))  # of each clustering, in 0..1
+        self.register_buffer("clusterings", torch.tensor(0))
+        teacher = copy.deepcopy(self).requires_grad_(False).eval()
+        teacher.CLASSES = ("none",)  # its phase is never told: it localizes
+        self.teacher = teacher
+
+    def train(self, mode: bool = True) -> "DSOL":
+        super().train(mode)
+        if "teacher" in self._modules:
+            self.teacher.eval()
+        return self
+
+    # -------------------------------------------------------------------------------------------------------- stage one
+
+    def objects(
+        self,
+        heard: Float[Tensor, "batch heard"],
+        seen: Float[Tensor, "batch seen rows columns"],
+    ) -> Float[Tensor, "batch seen"]:
+        """Return o, what is seen where the sound comes from (eq. 2): the mean over all positions, the others as 0.
+
+        Where the whole area stays under the threshold, its best position is the mask.
+        """
+        area = torch.sigmoid(self.match(heard, seen))
+        mask = (area > self.settings.mask_threshold) | (area == area.amax(dim=(1, 2), keepdim=True))
+        if self.settings.dilate:
+            mask = with_neighbours(mask)
+        return (seen * mask[:, None]).mean(dim=(2, 3))
+
+    def for_clustering(self, objects: Float[Tensor, "objects seen"]) -> Float[Tensor, "objects seen"]:
+        """Return the objects as k-means is given them."""
+        return normalize(objects, dim=1) if self.settings.normalise else objects
+
+    def find_objects(self, batch: Batch) -> Float[Tensor, "batch seen"]:
+        """Return the objects of a batch of solos."""
+        return self.objects(self.hear(batch.mixture), self.see(batch.frames, batch.features))
+
+    @torch.no_grad()
+    def assign(self, batch: Batch) -> Int[Tensor, " batch"]:
+        """Return y, the cluster whose centre is nearest to each clip's object (eq. 3)."""
+        return torch.cdist(self.for_clustering(self.find_objects(batch)), self.centres).argmin(dim=1)
+
+    def classification_loss(
+        self,
+        heard: Float[Tensor, "batch heard"],
+        seen: Float[Tensor, "batch seen rows columns"],
+        labels: Int[Tensor, " batch"],
+    ) -> dict[str, Tensor]:
+        """Both networks name the clip's cluster; without alternation they are left as they are."""
+        if not self.settings.alternate:
+            heard, seen = heard.detach(), seen.detach()
+        terms = {
+            "class_audio": cross_entropy(self.audio_class(heard), labels),
+            "class_visual": cross_entropy(self.visual_class(seen.mean(dim=(2, 3))), labels),
+        }
+        return {"total": sum(terms.values()), **terms}
+
+    @torch.no_grad()
+    def remember(self) -> None:
+        """Make this network the teacher."""
+        left = ("teacher.", "phase")
+        own = {name: value for name, value in self.state_dict().items() if not name.startswith(left)}
+        self.teacher.load_state_dict(own, strict=False)
+
+    @torch.no_grad()
+    def write_dictionary(self, objects: Float[Tensor, "objects seen"], labels: Int[Tensor, " objects"]) -> None:
+        """Keep each cluster's mean as d^k, which is as long as objects are, and as k-means saw it."""
+        # The means are taken here, in one order: sklearn's depend on its threads in their last bits.
+        member = one_hot(labels, self.clusters).to(objects)
+        share = (member / member.sum(dim=0).clamp_min(1)).T
+        for network in (self, self.teacher):
+            network.dictionary.copy_(share @ objects)
+            network.centres.copy_(share @ self.for_clustering(objects))
+
+    # -------------------------------------------------------------------------------------------------------- stage two
+
+    def class_maps(
+        self,
+        heard: Float[Tensor, "batch heard"],
+        seen: Float[Tensor, "batch seen rows columns"],
+    ) -> Float[Tensor, "batch clusters rows columns"]:
+        """Return s: where each cluster's object is seen (eq. 4) and something sounds (eq. 5)."""
+        entries = self.dictionary.to(seen.dtype)
+        if self.settings.equal_entries:
+            length = entries.norm(dim=1, keepdim=True)
+            entries = entries * length.mean() / length.clamp_min(1e-12)
+        maps = einsum(entries, seen, "k c, b c h w -> b k h w")
+        if self.settings.affine:
+            maps = self.map_scale * maps + self.map_shift
+        if self.settings.product:
+            maps = maps * torch.sigmoid(self.match(heard, seen))[:, None]
+        return maps
+
+    def hear_clusters(self, mixture: Float[Tensor, "batch time"]) -> Float[Tensor, "batch clusters"]:
+        """Return p_a: the shares of the clusters in the sound, as stage one's network hears them."""
+        return self.teacher.audio_class(self.teacher.hear(mixture)).softmax(dim=1)
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Eq. 1 ("loc") or "class_audio" and "class_visual" in stage one, eq. 8 ("match" is eq. 7) in stage two."""
+        heard, seen = self.hear(batch.mixture), self.see(batch.frames, batch.features)
+        if self.phase == CLASSIFY:
+            return self.classification_loss(heard, seen, self.teacher.assign(batch))
+        terms, weights = {}, {"match": 1.0, "loc": 1.0}
+        if self.phase == MATCH:
+            weights["loc"] = self.settings.localization_weight
+            if self.settings.consistency:
+                shares = self.class_maps(heard, seen).mean(dim=(2, 3)).log_softmax(dim=1)  # eq. 6
+                with torch.no_grad():
+                    target = self.hear_clusters(batch.mixture).clamp_min(1e-12).log()
+                terms["match"] = divergence(shares, target, self.settings.kl_direction, self.settings.kl_reduction)
+        if weights["loc"] > 0:
+            pairs = self.match_all(heard, seen)
+            parts = 2 if self.phase == MATCH and self.settings.quadrants else 1
+            terms["loc"] = matching_loss(adaptive_max_pool2d(pairs, parts).flatten(2), self.settings.negatives)
+        return {"total": sum(weights[name] * value for name, value in terms.items()), **terms}
+
+    # ---------------------------------------------------------------------------------------------------- what is shown
+
+    def localize(
+        self,
+        frames: Shaped[Tensor, "batch 3 height width"],
+        mixture: Float[Tensor, "batch time"],
+        classes: Int[Tensor, "batch sources"] | None = None,
+        features: Float[Tensor, "batch channels rows columns"] | None = None,
+    ) -> Float[Tensor, "batch sources rows columns"]:
+        """Return the maps of the asked classes (of all, where none is asked for), in 0..1; they sum to 1 over all.
+
+        A class is the sum of its clusters, and 0 everywhere where it has none. In stage one there is one map, the
+        sounding area, for whatever is asked.
+        """
+        if self.phase != MATCH:
+            return super().localize(frames, mixture, classes, features)
+        maps = self.class_maps(self.hear(mixture), self.see(frames, features))
+        shares = (self.settings.softmax_scale * maps).softmax(dim=1)
+        by_class = einsum(self.named.to(shares.dtype), shares, "c k, b k h w -> b c h w")
+        if classes is None:
+            return by_class
+        return by_class.gather(1, classes[:, :, None, None].expand(-1, -1, *by_class.shape[2:]))
+
+    def recognize(self, mixture: Float[Tensor, "batch time"]) -> Float[Tensor, "batch classes"] | None:
+        """Return how much of p_a is each class's; None in stage one."""
+        return self.hear_clusters(mixture) @ self.named.T if self.phase == MATCH else None
+
+    def embed(self, batch: Batch) -> dict[str, Tensor]:
+        """Return "audio" g, "visual" o and "image", the mean of f over the whole picture, each [batch, 1, channels]."""
+        heard, seen = self.hear(batch.mixture), self.see(batch.frames, batch.features)
+        found = {"audio": heard, "visual": self.objects(heard, seen), "image": seen.mean(dim=(2, 3))}
+        return {name: value[:, None] for name, value in found.items()}
+
+    # --------------------------------------------------------------------------------------------------------- training
+
+    def stages(self) -> list[Stage]:
+        """Localize twice, then classify and localize in turns, then match mixtures.
+
+        The released code's order: every localization but the first is followed by clustering and classification.
+        """
+        settings, solos = self.settings, (Recipe(),)
+        stages = [Stage("localize", min(2, settings.epochs) if settings.alternate else settings.epochs, solos)]
+        rounds = max(1, settings.epochs - 1)
+        if settings.alternate:
+            for number in range(rounds):
+                stages += [Stage("localize", 1, solos, self.begin_localizing)] if number else []
+                stages.append(Stage("classify", settings.class_epochs, solos, self.begin_classifying))
+        else:
+            stages.append(Stage("classify", rounds * settings.class_epochs, solos, self.begin_classifying))
+        scenes = tuple(Recipe(settings.sources, geometry) for geometry in SCENES[settings.scenes])
+        return [*stages, Stage("match", settings.match_epochs, scenes, self.begin_matching, begin_with=solos)]
+
+    def begin_localizing(self, batches: Examples) -> None:
+        """Go on with eq. 1."""
+        self.phase.fill_(LOCALIZE)
+
+    @torch.no_grad()
+    def begin_classifying(self, batches: Examples) -> None:
+        """Cluster, and begin the classifiers anew: the clusters come in another order each time."""
+        self.remember()
+        objects = torch.cat([self.teacher.find_objects(batch) for batch in solos_of(batches, self)])
+        classes = torch.cat([batch.labels.argmax(dim=1) for batch in solos_of(batches, self)])
+        labels = cluster(self.for_clustering(objects), self.clusters, self.settings.seed)
+        self.write_dictionary(objects, labels)
+        named = name_clusters(labels.cpu(), classes.cpu(), self.clusters, self.classes)
+        for network in (self, self.teacher):
+            network.named.copy_(named)
+        self.nmi[self.clusterings] = shared_information(labels, classes)
+        self.clusterings += 1
+        for layer in (self.visual_class, self.audio_class):
+            nn.init.normal_(layer.weight, std=0.01)
+            nn.init.zeros_(layer.bias)
+        self.phase.fill_(CLASSIFY)
+
+    @torch.no_grad()
+    def begin_matching(self, batches: Examples) -> None:
+        """Keep the last clusters, whose names the sound's classifier has learnt, and see their objects anew."""
+        labels = torch.cat([self.teacher.assign(batch) for batch in solos_of(batches, self)])
+        self.remember()
+        objects = torch.cat([self.teacher.find_objects(batch) for batch in solos_of(batches, self)])
+        self.write_dictionary(objects, labels)
+        self.phase.fill_(MATCH)
+
+
+def solos_of(batches: Examples, method: DSOL) -> Iterator[Batch]:
+    """Yield the batches on the method's device."""
+    for _, _, batch in batches():
+        yield batch.to(method.scale.device)
+
+
+def with_neighbours(mask: Bool[Tensor, "batch rows columns"]) -> Bool[Tensor, "batch rows columns"]:
+    """Let each cell that is on switch on the four beside it.
+
+    >>> with_neighbours(torch.eye(3)[None] > 0).int()
+    tensor([[[1, 1, 0],
+             [1, 1, 1],
+             [0, 1, 1]]], dtype=torch.int32)
+    """
+    on = mask[:, None].float()
+    across, down = max_pool2d(on, (1, 3), 1, (0, 1)), max_pool2d(on, (3, 1), 1, (1, 0))
+    return torch.maximum(across, down)[:, 0] > 0
+
+
+def cluster(points: Float[Tensor, "points dim"], clusters: int, seed: int) -> Int[Tensor, " points"]:
+    """Return which of the k-means clusters each point is in (eq. 3); the last stay empty where points are too few."""
+    from sklearn.cluster import KMeans
+
+    means = KMeans(min(clusters, len(points)), n_init=10, random_state=seed)
+    return torch.from_numpy(means.fit_predict(points.float().cpu().numpy())).to(points.device, torch.int64)
+
+
+def shared_information(labels: Int[Tensor, " points"], classes: Int[Tensor, " points"]) -> float:
+    """Return the normalised mutual information of clusters and classes, 0 (unrelated) to 1 (the same)."""
+    from sklearn.metrics import normalized_mutual_info_score
+
+    return float(normalized_mutual_info_score(classes.cpu(), labels.cpu()))
+
+
+def name_clusters(
+    labels: Int[Tensor, " points"], true: Int[Tensor, " points"], clusters: int, classes: int
+) -> Float[Tensor, "classes clusters"]:
+    """Return 1 where a cluster is given to a class, for the evaluation.
+
+    The classes' shares in the clusters are matched one to one by the Hungarian method; clusters that are left over go
+    to the class that fills most of them (where there are fewer clusters than classes, some classes have none). DSOL's
+    code tries a million random orders and gives what is left over to random classes.
+
+    >>> name_clusters(torch.tensor([0, 0, 1, 2, 2]), torch.tensor([1, 1, 0, 1, 1]), 3, 2)
+    tensor([[0., 1., 0.],
+            [1., 0., 1.]])
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    counts = torch.zeros(classes, clusters).index_put_((true, labels), torch.ones(len(labels)), accumulate=True)
+    shares = counts / counts.sum(dim=1, keepdim=True).clamp_min(1)
+    rows, columns = linear_sum_assignment(shares.numpy(), maximize=True)
+    named = torch.zeros(classes, clusters)
+    named[rows, columns] = 1
+    for left_over in set(range(clusters)) - set(columns.tolist()):
+        named[shares[:, left_over].argmax(), left_over] = 1
+    return named
+
+
+def divergence(
+    visual: Float[Tensor, "batch clusters"],
+    audio: Float[Tensor, "batch clusters"],
+    direction: str = "printed",
+    reduction: str = "sum",
+) -> Float[Tensor, ""]:
+    """Return eq. 7 of two log-probabilities: KL(p_v || p_a), or, "released", KL(p_a || p_v); the mean of the batch.
+
+    ``reduction`` "mean" also divides by the number of clusters. Introduced in notebooks/05_dsol.ipynb.
+    """
+    first, second = (visual, audio) if direction == "printed" else (audio, visual)
+    apart = kl_div(second, first, reduction="sum", log_target=True) / len(visual)  # KL(first || second)
+    return apart / visual.shape[1] if reduction == "mean" else apart

@@ -1,0 +1,215 @@
+"""EZ-VSL: a sound belongs to the best-matching position of its own picture (Mo and Morgado, ECCV 2022).
+
+Sound and picture are projected into one space (eq. 1). A picture is a bag of positions of which at least one shows the
+source, so the sound is compared with the best position of its own picture and of every other (eqs. 2-5); no region is
+ever called sounding or silent. To locate (eq. 6), the cosine at each position is shown, and joined with a prior that
+hears nothing: where an ImageNet network, never trained further, sees an object at all (eqs. 7-9).
+
+The method makes one map of a picture and a sound. It cannot be asked for one source of a mixture.
+
+The paper leaves open, and the released code settles, the temperature (0.03) and how the sound network pools over time
+(a maximum). The released code lacks the prior of eq. 7, scales maps to 0..1 after they are enlarged to the frame, not
+before, and keeps the epoch that does best on the test clips.
+"""
+
+import copy
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+import torch
+from einops import einsum
+from jaxtyping import Bool, Float, Int, Shaped
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, interpolate, normalize
+
+from avnb.audio import LinearLogSpectrogram, LogMel
+from avnb.config import Settings, setting
+from avnb.data.clips import Batch, Recipe
+from avnb.encoders import (
+    FrozenLite,
+    LiteObjects,
+    LiteProjection,
+    ResNetFrames,
+    ResNetObjects,
+    ResNetSound,
+    SlimSound,
+)
+from avnb.errors import SettingsError
+from avnb.losses import cosine_maps
+from avnb.models.method import Method, Stage
+
+RATE = 22_050  # Hz, of the waveforms that travel through the project
+
+
+@dataclass(frozen=True)
+class EZVSLSettings(Settings):
+    """EZ-VSL's settings; the defaults are the paper's, 0 the preset's. Introduced in notebooks/02_ez_vsl.ipynb."""
+
+    METHOD: ClassVar[str] = "ez_vsl"
+    PRESETS: ClassVar = {
+        "quick": {
+            "epochs": 10, "batch_size": 32, "learning_rate": 2e-3, "weight_decay": 0.01, "schedule": "one_cycle",
+            "dim": 128, "temperature": 0.15,
+        },
+        "paper": {
+            "epochs": 100, "batch_size": 128, "learning_rate": 1e-4, "weight_decay": 0.0, "schedule": "constant",
+            "dim": 512, "temperature": 0.03,
+        },
+    }  # fmt: skip
+
+    dim: int = setting(0, low=0, high=8192, doc="width of the shared space (Fig. 4); 0: the preset's")
+    temperature: float = setting(0.0, low=0.0, high=10.0, doc="tau of eqs. 3 and 4; 0: the preset's")
+    matching: str = setting(
+        "max", among=("max", "mean", "max_pooled"), doc="how a sound is matched with a picture's positions (Table 6)"
+    )
+    alpha: float = setting(0.4, low=0.0, high=1.0, doc="eq. 9: 1 is the audio-visual map alone, 0 the object prior")
+    object_prior: str = setting(
+        "activation", among=("activation", "class_posterior"), doc="eq. 8, the paper's default, or eq. 7"
+    )
+    train_dataset: str = setting("", doc='cross-dataset (Table 4): what is trained on; "": the dataset itself')
+    heard: int = setting(0, low=0, doc="open set (Table 3): train on so many classes, drawn by the seed; 0: on all")
+    sweep: str = setting(
+        "none", among=("none", "alpha", "dim", "matching", "all"), doc="trains the variants of Fig. 3, Fig. 4, Table 6"
+    )
+    pretrained: bool = setting(
+        True, doc="ImageNet weights for the paper preset's ResNet-18; false: the prior is EfficientNet-Lite0's"
+    )
+
+    def of_training(self) -> "EZVSLSettings":
+        """Return the settings of the run that is trained: on ``train_dataset`` where that is another."""
+        return replace(self, dataset=self.train_dataset, train_dataset="") if self.train_dataset else self
+
+
+class EZVSL(Method):
+    """Multiple-instance contrast and object-guided localization. Introduced in notebooks/02_ez_vsl.ipynb."""
+
+    SETTINGS = EZVSLSettings
+    CLASSES = ("none",)
+
+    def __init__(self, settings: EZVSLSettings, classes: int) -> None:
+        super().__init__()
+        self.settings = settings
+        if settings.preset == "quick":
+            self.trunk, self.listen, self.spectrogram = FrozenLite(), SlimSound(), LogMel()
+            self.project_visual = LiteProjection(self.trunk.channels, settings.dim)  # U_v, b_v
+            self.objects = LiteObjects()  # f_obj, from the trunk's maps on
+        else:
+            from torchaudio.transforms import Resample
+
+            front = LinearLogSpectrogram(11_025)
+            self.trunk, self.listen = ResNetFrames(32, settings.pretrained), ResNetSound()
+            self.spectrogram = nn.Sequential(Resample(RATE, front.rate), front)
+            self.project_visual = nn.Conv2d(self.trunk.channels, settings.dim, 1)
+            self.objects = ResNetObjects() if settings.pretrained else nn.Sequential(FrozenLite(), LiteObjects())
+        self.project_audio = nn.Linear(self.listen.channels, settings.dim)  # U_a, b_a
+
+    def forward(
+        self,
+        frames: Shaped[Tensor, "batch 3 height width"],
+        mixture: Float[Tensor, "batch time"],
+        features: Float[Tensor, "batch channels rows columns"] | None = None,
+    ) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, "batch dim rows columns"]]:
+        """Return the projected sound and the projected positions of the picture (eq. 1)."""
+        maps = self.trunk(frames) if features is None else features
+        return self.project_audio(self.listen(self.spectrogram(mixture))), self.project_visual(maps)
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Eq. 5: "audio_to_visual" (eq. 3) plus "visual_to_audio" (eq. 4)."""
+        audio, visual = self(batch.frames, batch.mixture, batch.features)
+        score = matching_scores(audio, visual, self.settings.matching) / self.settings.temperature
+        own = torch.arange(len(score), device=score.device)
+        terms = {"audio_to_visual": cross_entropy(score, own), "visual_to_audio": cross_entropy(score.T, own)}
+        return {"total": sum(terms.values()), **terms}
+
+    def localize(
+        self,
+        frames: Shaped[Tensor, "batch 3 height width"],
+        mixture: Float[Tensor, "batch time"],
+        classes: Int[Tensor, "batch sources"] | None = None,
+        features: Float[Tensor, "batch channels rows columns"] | None = None,
+    ) -> Float[Tensor, "batch sources rows columns"]:
+        """Return the map of eq. 9, in 0..1, which stands for every source: the method makes one of a mixture."""
+        audio, visual = self(frames, mixture, features)
+        heard = cosine_maps(audio[:, None], visual[:, None])  # eq. 6
+        seen = torch.zeros_like(heard)
+        if self.settings.alpha < 1:
+            seen = self.object_maps(frames, features, heard.shape[-2:])[self.settings.object_prior][:, None]
+        return fuse(heard, seen, self.settings.alpha).expand(-1, 1 if classes is None else classes.shape[1], -1, -1)
+
+    def object_maps(
+        self,
+        frames: Shaped[Tensor, "batch 3 height width"],
+        features: Float[Tensor, "batch channels rows columns"] | None,
+        size: tuple[int, int],
+    ) -> dict[str, Float[Tensor, "batch rows columns"]]:
+        """Return both object priors, enlarged to ``size``: "activation" (eq. 8) and "class_posterior" (eq. 7)."""
+        seen = frames
+        if self.settings.preset == "quick":
+            seen = self.trunk(frames) if features is None else features
+        v, logits = self.objects(seen)
+        priors = {"activation": v.abs().sum(dim=1), "class_posterior": logits.softmax(dim=1).amax(dim=1)}
+        return {
+            name: interpolate(prior[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
+            for name, prior in priors.items()
+        }
+
+    def showing(self, alpha: float, object_prior: str = "activation") -> "EZVSL":
+        """Return the same network, with the same weights, whose localize() joins its maps in another way."""
+        shown = copy.copy(self)
+        shown.settings = replace(self.settings, alpha=alpha, object_prior=object_prior)
+        return shown
+
+    def embed(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the "audio" vector and the mean of the "visual" ones, [batch, 1, dim]."""
+        audio, visual = self(batch.frames, batch.mixture, batch.features)
+        return {"audio": audio[:, None], "visual": visual.mean(dim=(2, 3))[:, None]}
+
+    def stages(self) -> list[Stage]:
+        """One stage, on single clips."""
+        return [Stage("train", self.settings.epochs, (Recipe(),))]
+
+
+def matching_scores(
+    audio: Float[Tensor, "sounds dim"], visual: Float[Tensor, "pictures dim rows columns"], matching: str = "max"
+) -> Float[Tensor, "sounds pictures"]:
+    """Return how well each sound matches each picture, in -1..1: Table 6's strategies.
+
+    "max" is the cosine at the picture's best position (eqs. 3 and 4), "mean" that of all positions on average,
+    "max_pooled" the cosine with the maximum of the positions' vectors, which lies at no position.
+    Introduced in notebooks/02_ez_vsl.ipynb.
+    """
+    audio = normalize(audio, dim=1)
+    if matching == "max_pooled":
+        return audio @ normalize(visual.amax(dim=(2, 3)), dim=1).T
+    similarity = einsum(audio, normalize(visual, dim=1), "a d, v d h w -> a v h w")
+    return similarity.amax(dim=(2, 3)) if matching == "max" else similarity.mean(dim=(2, 3))
+
+
+def fuse(
+    heard: Float[Tensor, "*batch rows columns"], seen: Float[Tensor, "*batch rows columns"], alpha: float
+) -> Float[Tensor, "*batch rows columns"]:
+    """Return ``alpha`` times what was heard plus the rest of what was seen, each scaled to 0..1 first: eq. 9.
+
+    A constant map becomes 0 everywhere. Introduced in notebooks/02_ez_vsl.ipynb.
+
+    >>> fuse(torch.tensor([[0.0, 2.0]]), torch.tensor([[3.0, 1.0]]), alpha=0.4)
+    tensor([[0.6000, 0.4000]])
+    """
+    return alpha * _unit_range(heard) + (1 - alpha) * _unit_range(seen)
+
+
+def draw_heard(classes: int, heard: int, seed: int) -> Bool[np.ndarray, " classes"]:
+    """Return which classes an open-set run is trained on (section 4.3), ``heard`` of them drawn by the seed; 0: all.
+
+    Raises SettingsError where no class is left unheard. Introduced in notebooks/02_ez_vsl.ipynb.
+    """
+    if heard >= classes:
+        raise SettingsError(f"heard = {heard} leaves none of the {classes} classes unheard; 0 trains on all.")
+    chosen = np.random.default_rng(seed).permutation(classes)[: heard or classes]
+    return np.isin(np.arange(classes), chosen)
+
+
+def _unit_range(maps: Float[Tensor, "*batch rows columns"]) -> Float[Tensor, "*batch rows columns"]:
+    low, high = maps.amin(dim=(-2, -1), keepdim=True), maps.amax(dim=(-2, -1), keepdim=True)
+    return (maps - low) / (high - low).clamp_min(torch.finfo(maps.dtype).tiny)

@@ -1,0 +1,330 @@
+"""Mix-and-Localize: a random walk between sounds and pictures that should end where it began (Hu et al., CVPR 2022).
+
+A mixture of k clips is heard by k heads, each of which gives one sound vector. A walker goes from a head to one of the
+k pictures and back to a head; the network is trained so that it returns to where it started, which it can only do if
+the heads hear different sources and each source finds its own picture. No label and no known pairing is used: the
+cosine between a head's vector and the positions of any picture is that head's map.
+
+Where the released code differs from the paper, the paper's way is the default:
+
+- Eq. 4's data augmentation takes a shifted sound for A_IS; the code takes it for A_SI (``shifted`` "sound_to_image").
+- The paper sums waveforms; the code first brings each to the same loudness (``levelled``) and averages (``sound``).
+- "Different fully connected layers" are read as one layer a head; the code has two with a ReLU between (``heads``).
+- Graphs are of neighbours in a shuffled list: now and then one video twice. Here a graph never holds two clips of a
+  video, and with ``distinct_classes`` never two of a class.
+- A weight decay of 5e-4 (``weight_decay``), in Adam; here in AdamW.
+
+Eq. 6, the image-sound-image walk, is printed without its minus sign and would make returns improbable; here it has
+one. Its second view of each picture is the mirrored frame, since a clip has one frame. Eq. 8 has no negatives: it is
+lowest when every vector is the same.
+"""
+
+import itertools
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from einops import einsum, rearrange
+from jaxtyping import Bool, Float, Int, Shaped
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from avnb.audio import LogMel, MixAndLocalizeLogMel
+from avnb.config import Settings, setting
+from avnb.data.clips import Batch, Recipe
+from avnb.data.mixing import mix_waveforms
+from avnb.encoders import FrozenLite, LiteProjection, ResNetFrames, ResNetSound, SlimSound
+from avnb.models.method import Method, Stage
+
+RATE = 22_050  # Hz, of the waveforms that travel through the project
+LOUDNESS = 0.1  # root mean square to which the released code brings each waveform
+
+
+@dataclass(frozen=True)
+class MixAndLocalizeSettings(Settings):
+    """Mix-and-Localize's settings; the defaults are the paper's, 0 means the preset's.
+
+    A batch is of ``batch_size`` mixtures: the paper's 128 clips are 64. Introduced in
+    notebooks/03_mix_and_localize.ipynb.
+    """
+
+    METHOD: ClassVar[str] = "mix_and_localize"
+    PRESETS: ClassVar = {
+        "quick": {
+            "epochs": 30, "batch_size": 32, "learning_rate": 2e-3, "weight_decay": 0.01, "schedule": "one_cycle",
+            "window": 1.5,
+        },
+        "paper": {
+            "epochs": 100, "batch_size": 64, "learning_rate": 1e-4, "weight_decay": 0.0, "schedule": "constant",
+            "window": 0.96,
+        },
+    }  # fmt: skip
+
+    dim: int = setting(128, low=1, high=4096, doc="C, the width of the shared space")
+    temperature: float = setting(0.07, low=0.001, high=10.0, doc="tau of eq. 2")
+    sources: int = setting(2, low=2, high=6, doc="k: clips in a training mixture, and heads that hear it")
+    objective: str = setting(
+        "cycle",
+        among=("cycle", "image_sound_image", "correspondence", "permutation"),
+        doc="eq. 4, or the ablations' eqs. 6, 7 and 8",
+    )
+    shifted: str = setting(
+        "image_to_sound", among=("image_to_sound", "sound_to_image", "none"), doc="which way the shifted sound is heard"
+    )
+    window: float = setting(0.0, low=0.1, high=60.0, doc="seconds of each clip that are heard; 0: the preset's")
+    distinct_classes: bool = setting(False, doc="no two clips of one class in a mixture; the paper lets chance decide")
+    sound: str = setting("sum", among=("sum", "mean"), doc='how waveforms are mixed; "mean" is the released code\'s')
+    levelled: bool = setting(False, doc="bring each source to one loudness before mixing, as the released code does")
+    heads: str = setting("linear", among=("linear", "mlp"), doc='layers of a head; "mlp" is the released code\'s')
+    ablation: bool = setting(False, doc="train the rows of Table 3 as well; has no effect on this run")
+    pretrained: bool = setting(True, doc="ImageNet weights for the paper preset's ResNet-18")
+
+
+class MixAndLocalize(Method):
+    """k heads that hear a mixture, and a walk between them and k pictures. In notebooks/03_mix_and_localize.ipynb."""
+
+    SETTINGS = MixAndLocalizeSettings
+    CLASSES: ClassVar[tuple[str, ...]] = ("best_pairing",)
+
+    def __init__(self, settings: MixAndLocalizeSettings, classes: int) -> None:
+        super().__init__()
+        self.settings = settings
+        dim = settings.dim
+        if settings.preset == "quick":
+            self.trunk, self.listen, self.spectrogram = FrozenLite(), SlimSound(), LogMel()
+            self.project_visual = LiteProjection(self.trunk.channels, dim)
+        else:
+            from torchaudio.transforms import Resample
+
+            front = MixAndLocalizeLogMel()
+            self.trunk, self.listen = ResNetFrames(16, settings.pretrained), ResNetSound()
+            self.spectrogram = nn.Sequential(Resample(RATE, front.rate), front)
+            self.project_visual = nn.Sequential(
+                nn.Conv2d(self.trunk.channels, dim, 1), nn.ReLU(), nn.Conv2d(dim, dim, 1)
+            )
+        self.project_audio = nn.ModuleList(
+            _head(self.listen.channels, dim, settings.heads) for _ in range(settings.sources)
+        )
+
+    def see(
+        self,
+        frames: Shaped[Tensor, "batch 3 height width"],
+        features: Float[Tensor, "batch channels rows columns"] | None = None,
+    ) -> Float[Tensor, "batch dim rows columns"]:
+        """Return f(x), a unit vector for each position."""
+        return normalize(self.project_visual(self.trunk(frames) if features is None else features), dim=1)
+
+    def hear(self, mixture: Float[Tensor, "batch time"]) -> Float[Tensor, "batch heads dim"]:
+        """Return s_1 ... s_k, a unit vector from each head."""
+        heard = self.listen(self.spectrogram(mixture))
+        return normalize(torch.stack([head(heard) for head in self.project_audio], dim=1), dim=2)
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """The chosen objective, and "cycle_accuracy" (0..1): how often the likeliest return is to the starting head."""
+        tau, k = self.settings.temperature, self.settings.sources
+        mixture, shifted = self.mixtures(batch.source_waveforms)
+        seen = [None if it is None else _apart(it, len(mixture), k) for it in (batch.frames, batch.features)]
+        pictures = rearrange(self.see(*seen), "(g k) d h w -> g k d h w", k=k)
+        sounds, elsewhere = self.hear(torch.cat([mixture, shifted])).chunk(2)
+        phi, phi_shifted = similarity(pictures, sounds), similarity(pictures, elsewhere)  # [graphs, images, sounds]
+        walk = log_walk(phi.mT, phi_shifted, tau)  # A_SI A_IS'
+        if self.settings.shifted == "sound_to_image":
+            walk = log_walk(phi_shifted.mT, phi, tau)
+        elif self.settings.shifted == "none":
+            walk = log_walk(phi.mT, phi, tau)
+        if self.settings.objective == "cycle":
+            total = cycle_loss(walk)  # eq. 4
+        elif self.settings.objective == "image_sound_image":
+            mirrored = self.see(*(None if it is None else it.flip(-1) for it in seen))
+            again = rearrange(mirrored, "(g k) d h w -> g k d h w", k=k)
+            total = cycle_loss(log_walk(phi, similarity(again, sounds).mT, tau))  # eq. 6
+        elif self.settings.objective == "correspondence":
+            total = mixed_correspondence_loss(pictures, sounds, tau)  # eq. 7
+        else:
+            total = permutation_loss(phi)  # eq. 8
+        return {"total": total, "cycle_accuracy": cycle_accuracy(walk)}
+
+    def mixtures(
+        self, sources: Float[Tensor, "graphs heard time"]
+    ) -> tuple[Float[Tensor, "graphs window"], Float[Tensor, "graphs window"]]:
+        """Return the mixture of the sources' first windows, and one of windows elsewhere in the same clips.
+
+        The second window of each source begins at random (in evaluation half a clip later), overlapping the first as
+        little as the clip's length allows; a clip goes on at its start when it ends.
+        """
+        if self.settings.levelled:
+            loudness = sources.square().mean(dim=2, keepdim=True).clamp(min=1e-12).sqrt()
+            sources = LOUDNESS * sources / loudness
+        time = sources.shape[2]
+        window = min(time, round(self.settings.window * RATE))
+        earliest = min(window, time // 2)
+        start = torch.full(sources.shape[:2], time // 2, device=sources.device)
+        if self.training:
+            start = torch.randint(earliest, max(time - window, earliest) + 1, start.shape, device=sources.device)
+        place = (start[..., None] + torch.arange(window, device=sources.device)) % time
+        first, second = sources[..., :window], sources.gather(2, place)
+        return mix_waveforms(first, self.settings.sound), mix_waveforms(second, self.settings.sound)
+
+    def localize(
+        self,
+        frames: Shaped[Tensor, "batch 3 height width"],
+        mixture: Float[Tensor, "batch time"],
+        classes: Int[Tensor, "batch sources"] | None = None,
+        features: Float[Tensor, "batch channels rows columns"] | None = None,
+    ) -> Float[Tensor, "batch sources rows columns"]:
+        """Return each head's cosine map, in -1..1: as many maps as ``classes`` has columns, without names.
+
+        For one source it is the mean of the heads' maps (the paper's single-source test). Between one and k, heads that
+        hear most alike are joined; for more than k sources the mean of all stands for those there is no head for.
+        """
+        sounds = self.hear(mixture)
+        maps = einsum(self.see(frames, features), sounds, "b d h w, b k d -> b k h w")
+        wanted, heads = self.settings.sources if classes is None else classes.shape[1], maps.shape[1]
+        if wanted > heads:
+            rest = maps.mean(dim=1, keepdim=True).expand(-1, wanted - heads, -1, -1)
+            return torch.cat([maps, rest], dim=1)
+        return maps if wanted == heads else join_alike(maps, sounds, wanted)
+
+    def embed(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the heads' "audio" vectors and the "visual" ones where their maps peak, [batch, heads, dim]."""
+        sounds, pictures = self.hear(batch.mixture), self.see(batch.frames, batch.features).flatten(2)
+        peak = (sounds @ pictures).argmax(dim=2)
+        visual = pictures.mT.gather(1, peak[..., None].expand(-1, -1, pictures.shape[1]))
+        return {"audio": sounds, "visual": visual}
+
+    def stages(self) -> list[Stage]:
+        """One stage, on mixtures whose frames are separate; judged by the maps of frames that are seen together."""
+        k, distinct = self.settings.sources, self.settings.distinct_classes
+        separate = Recipe(k, "separate", self.settings.sound, distinct)
+        return [Stage("train", self.settings.epochs, (separate,), validation=(Recipe(k, "side_by_side"),))]
+
+
+# ------------------------------------------------------------------------------------------------------- the objectives
+
+
+def similarity(
+    pictures: Float[Tensor, "graphs images dim rows columns"], sounds: Float[Tensor, "graphs sounds dim"]
+) -> Float[Tensor, "graphs images sounds"]:
+    """Return phi of eq. 1: the best cosine between a sound and any position of a picture, in -1..1.
+
+    Mix-and-Localize, eq. 1. Introduced in notebooks/03_mix_and_localize.ipynb.
+    """
+    return einsum(pictures.flatten(3), sounds, "g i d p, g s d -> g i s p").amax(dim=3)
+
+
+def log_walk(
+    there: Float[Tensor, "graphs nodes others"], back: Float[Tensor, "graphs others nodes"], temperature: float
+) -> Float[Tensor, "graphs nodes nodes"]:
+    """Return the logarithm of the two-step transition matrix, A_there A_back, from the steps' similarities.
+
+    Each step is a softmax over where it can go (eq. 2). Mix-and-Localize, eq. 4. Introduced in
+    notebooks/03_mix_and_localize.ipynb.
+
+    >>> log_walk(torch.zeros(1, 2, 2), torch.zeros(1, 2, 2), 0.07).exp()  # who knows nothing goes anywhere
+    tensor([[[0.5000, 0.5000],
+             [0.5000, 0.5000]]])
+    """
+    there, back = (step.div(temperature).log_softmax(dim=2) for step in (there, back))
+    return (there[..., None] + back[:, None]).logsumexp(dim=2)
+
+
+def cycle_loss(walk: Float[Tensor, "graphs nodes nodes"]) -> Float[Tensor, ""]:
+    """Return -1/k tr(log A), the mean over the graphs: eq. 4, and with its missing sign eq. 6.
+
+    ``walk`` is the logarithm of A. Chance is log k. Introduced in notebooks/03_mix_and_localize.ipynb.
+    """
+    return -walk.diagonal(dim1=1, dim2=2).mean()
+
+
+def cycle_accuracy(walk: Float[Tensor, "graphs nodes nodes"]) -> Float[Tensor, ""]:
+    """Return the share of walks whose likeliest end is where they began, in 0..1; chance is 1 / k.
+
+    What the released code prints in training. Introduced in notebooks/03_mix_and_localize.ipynb.
+    """
+    own = torch.arange(walk.shape[1], device=walk.device)
+    return (walk.argmax(dim=2) == own).float().mean()
+
+
+def mixed_correspondence_loss(
+    pictures: Float[Tensor, "graphs images dim rows columns"],
+    sounds: Float[Tensor, "graphs sounds dim"],
+    temperature: float,
+) -> Float[Tensor, ""]:
+    """Return eq. 3 with eq. 7 in it: each picture finds any head of its own mixture among all heads of the batch.
+
+    Mix-and-Localize, section 4.5. Introduced in notebooks/03_mix_and_localize.ipynb.
+    """
+    all_pairs = einsum(pictures.flatten(3), sounds, "g i d p, m s d -> g i m s p").amax(dim=4) / temperature
+    transitions = all_pairs.logsumexp(dim=3) - all_pairs.flatten(2).logsumexp(dim=2, keepdim=True)  # log A_IS
+    return -transitions.diagonal(dim1=0, dim2=2).mean()
+
+
+def permutation_loss(phi: Float[Tensor, "graphs images sounds"]) -> Float[Tensor, ""]:
+    """Return minus the largest total similarity that a pairing of pictures and heads has, the mean over the graphs.
+
+    Mix-and-Localize, eq. 8, for any k. Introduced in notebooks/03_mix_and_localize.ipynb.
+    """
+    k = phi.shape[1]
+    pairings = torch.tensor(list(itertools.permutations(range(k))), device=phi.device)
+    totals = phi[:, torch.arange(k, device=phi.device), pairings].sum(dim=2)
+    return -totals.amax(dim=1).mean()
+
+
+# ------------------------------------------------------------------------------------------------------------- the maps
+
+
+def join_alike(
+    maps: Float[Tensor, "batch heads rows columns"], sounds: Float[Tensor, "batch heads dim"], count: int
+) -> Float[Tensor, "batch {count} rows columns"]:
+    """Return ``count`` maps: the two heads whose vectors are most alike become one, their mean, until so many are left.
+
+    With one left it is the mean of all, the paper's single-source map. Introduced in
+    notebooks/03_mix_and_localize.ipynb.
+    """
+    batch, heads = sounds.shape[:2]
+    rows = torch.arange(batch, device=maps.device)
+    groups = torch.eye(heads, device=maps.device, dtype=maps.dtype).repeat(batch, 1, 1)  # [batch, group, its heads]
+    for left in range(heads, count, -1):
+        vectors = normalize(groups @ sounds.to(maps.dtype), dim=2)
+        others = torch.ones(left, left, dtype=torch.bool, device=maps.device).triu(diagonal=1)
+        alike = (vectors @ vectors.mT).masked_fill(~others, -torch.inf).flatten(1).argmax(dim=1)
+        first, second = alike // left, alike % left
+        groups[rows, first] += groups[rows, second]
+        kept = torch.arange(left, device=maps.device) != second[:, None]
+        groups = groups[kept].view(batch, left - 1, heads)
+    shares = groups / groups.sum(dim=2, keepdim=True)
+    return einsum(shares, maps, "b g k, b k h w -> b g h w")
+
+
+def peaks_together(maps: Float[Tensor, "batch heads rows columns"], within: int = 1) -> Bool[Tensor, " batch"]:
+    """Return where at least two of a mixture's maps peak in the same place, at most ``within`` cells apart.
+
+    The best pairing does not punish one map copied into all heads; this counts it. Introduced in
+    notebooks/03_mix_and_localize.ipynb.
+
+    >>> one = torch.eye(3).reshape(1, 1, 3, 3)  # of three equal peaks the first counts
+    >>> peaks_together(torch.cat([one, one.flip(-1)], dim=1))
+    tensor([False])
+    """
+    columns = maps.shape[3]
+    peak = maps.flatten(2).argmax(dim=2)
+    place = torch.stack([peak // columns, peak % columns], dim=2)
+    apart = (place[:, :, None] - place[:, None]).abs().amax(dim=3)  # [batch, head, head], in cells
+    pairs = torch.ones(apart.shape[1:], dtype=torch.bool, device=maps.device).triu(diagonal=1)
+    return ((apart <= within) & pairs).flatten(1).any(dim=1)
+
+
+# -------------------------------------------------------------------------------------------------------------- helpers
+
+
+def _head(channels: int, dim: int, kind: str) -> nn.Module:
+    if kind == "linear":
+        return nn.Linear(channels, dim)
+    return nn.Sequential(nn.Linear(channels, dim), nn.ReLU(), nn.Linear(dim, dim))
+
+
+def _apart(
+    pictures: Shaped[Tensor, "batch channels rows columns"], graphs: int, k: int
+) -> Shaped[Tensor, "{graphs*k} channels rows tile_columns"]:
+    """Return a row for each of a graph's k pictures, which came as rows or side by side."""
+    return rearrange(pictures, "g c h (k w) -> (g k) c h w", k=k) if len(pictures) == graphs else pictures

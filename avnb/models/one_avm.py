@@ -1,0 +1,362 @@
+"""OneAVM: one network that localizes, separates and recognizes what sounds (Mo and Morgado, ICML 2023).
+
+One encoder looks, one listens, and three objectives share them. Correspondence and localization (CL, eqs. 1-2) match a
+sound with its picture as a whole and at its best position. Mixed audio separation (MAS, eqs. 3-4) adds two sounds and
+lets a U-Net decoder, told by a picture which of the two is meant, mask the mixture. Mixed visual alignment (MVA, eq. 5)
+blends two pictures and matches the blend with either sound. The pairs that are added and blended are made of the
+batch itself: no label is used, and a clip may meet another of its own class.
+
+No code was ever released, and the paper contradicts itself or is silent; what is done here:
+
+- The target mask. Eq. 4's text marks bins where |source| > |mixture| and calls them dominant, which they are not: the
+  ideal masks of that rule reach 4 dB where the others' reach 20. ``mask_rule`` "half_mixture" is Sound of Pixels'.
+- Window, hop and bins. 50 ms windows, 25 ms hops and 128 x 128 exclude one another; see `avnb.audio.OneAvmLogMel`. The
+  network sees 128 (quick: 64) mel bands and predicts a mask over them, so that what is heard and what is masked are one
+  grid; a bin of the STFT takes its mask from the bands around it (``filterbank.T @ mask``).
+- How the picture enters the decoder. Its features, the maximum over positions that eq. 1's global term takes, scale and
+  shift every layer's channels.
+- ``decoder_depth`` counts convolutions: five double the resolution, the rest are shared out among them, the coarsest
+  first. With fewer than five the last one makes up for those that are missing.
+- The temperature (0.03, the authors' other methods') and L^CL in eq. 5, which is taken over positions alone, as the
+  symbols of its text have it.
+- Pictures are blended as pixels; the quick preset blends the frozen trunk's maps (``blend`` "features"), because the
+  trunk would have to run anew on every blend.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from einops import einsum, rearrange
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, normalize, pad
+
+from avnb.audio import LogMel, OneAvmLogMel, stft
+from avnb.config import Settings, setting
+from avnb.data.clips import Batch, Recipe
+from avnb.encoders import FrozenLite, LiteProjection, ResNetFrames, ResNetSound, SlimSound
+from avnb.errors import DataError, SettingsError
+from avnb.losses import cosine_maps, multiple_instance_contrastive
+from avnb.masks import RULES, apply_masks, source_masks
+from avnb.models.method import Method, Stage
+
+RATE = 22_050  # Hz, of the waveforms that travel through the project
+
+
+@dataclass(frozen=True)
+class OneAVMSettings(Settings):
+    """OneAVM's settings; the defaults are the paper's, 0 means the preset's.
+
+    Introduced in notebooks/06_one_avm.ipynb.
+    """
+
+    METHOD: ClassVar[str] = "one_avm"
+    PRESETS: ClassVar = {
+        "quick": {
+            "epochs": 10, "batch_size": 32, "learning_rate": 2e-3, "weight_decay": 0.01, "schedule": "one_cycle",
+            "dim": 128, "temperature": 0.1, "decoder_depth": 5, "blend": "features",
+        },
+        "paper": {
+            "epochs": 20, "batch_size": 128, "learning_rate": 1e-4, "weight_decay": 0.0, "schedule": "constant",
+            "dim": 512, "temperature": 0.03, "decoder_depth": 8, "blend": "pixels",
+        },
+    }  # fmt: skip
+
+    dim: int = setting(0, low=0, high=4096, doc="width of the shared spaces of CL and MVA; 0: the preset's")
+    temperature: float = setting(0.0, low=0.0, high=10.0, doc="tau of eq. 2; 0: the preset's")
+    correspondence: bool = setting(True, doc="CL, eqs. 1-2")
+    separation: bool = setting(True, doc="MAS, eqs. 3-4")
+    alignment: bool = setting(True, doc="MVA, eq. 5")
+    mask_rule: str = setting("half_mixture", among=RULES, doc="which bins of a mixture are a source's (eq. 4)")
+    decoder_depth: int = setting(0, low=0, high=32, doc="convolutions of the U-Net's decoder (Fig. 5); 0: the preset's")
+    alpha: float = setting(0.5, low=0.0, high=1.0, doc="share of the first picture in a blend (eq. 5, Fig. 5)")
+    blend: str = setting("", among=("pixels", "features"), doc='what is blended; "": the preset\'s')
+    init_from: str = setting("", doc="a run to start from (Table 4), benchmark/run in outputs/one_avm; empty: none")
+    ablation: bool = setting(False, doc="train the rows of Table 5 as well; has no effect on this run")
+    sweep: str = setting("none", among=("none", "depth", "alpha", "all"), doc="train the variants of Fig. 5 as well")
+    pretrained: bool = setting(True, doc="ImageNet weights for the paper preset's ResNet-18")
+
+
+class OneAVM(Method):
+    """The unified audio-visual network. Introduced in notebooks/06_one_avm.ipynb."""
+
+    SETTINGS = OneAVMSettings
+    CLASSES = ("none",)
+
+    def __init__(self, settings: OneAVMSettings, classes: int) -> None:
+        super().__init__()
+        from torchaudio.transforms import Resample
+
+        if not (settings.correspondence or settings.separation or settings.alignment):
+            raise SettingsError("correspondence, separation and alignment are all False: there is nothing to learn.")
+        self.settings, dim = settings, settings.dim
+        if settings.preset == "quick":
+            self.spectrogram = LogMel(rate=11_025, n_fft=1024, hop=260, bins=64, scale="htk")
+            self.trunk, self.listen = FrozenLite(), SlimSound()
+            self.look, seen = LiteProjection(self.trunk.channels, dim), dim
+        else:
+            self.spectrogram = OneAvmLogMel()
+            self.trunk, self.listen = ResNetFrames(32, settings.pretrained), ResNetSound()
+            self.look, seen = nn.Identity(), self.trunk.channels
+        self.resample = Resample(RATE, self.spectrogram.rate)
+        heads = ("global", "local", "mixed")
+        self.audio_heads = nn.ModuleDict({name: nn.Linear(self.listen.channels, dim) for name in heads})
+        self.visual_heads = nn.ModuleDict({name: nn.Conv2d(seen, dim, 1) for name in heads})
+        self.decoder = Decoder(self.listen.widths, seen, settings.decoder_depth)
+        self.register_buffer("spread", _spread(self.spectrogram.filterbank), persistent=False)
+
+    @property
+    def rate(self) -> int:
+        """Hz of what it hears, masks and returns as separated sound."""
+        return self.spectrogram.rate
+
+    def see(
+        self,
+        frames: Shaped[Tensor, "batch 3 height width"],
+        features: Float[Tensor, "batch channels rows columns"] | None = None,
+    ) -> Float[Tensor, "batch seen rows columns"]:
+        """Return the encoder's localized representations v^xy."""
+        return self.look(self.trunk(frames) if features is None else features)
+
+    def hear(self, waveform: Float[Tensor, "batch samples"]) -> tuple[list[Tensor], Float[Tensor, "batch heard"]]:
+        """Return the encoder's maps of a waveform at its own rate, for the decoder, and its representation a.
+
+        The spectrogram is filled up with its lowest value until each map is half of the one before, without a rest.
+        """
+        image = self.spectrogram(waveform)
+        step = 2 ** len(self.listen.widths)
+        missing = -torch.tensor(image.shape[-2:]) % step
+        image = pad(image, (0, int(missing[1]), 0, int(missing[0])), value=float(image.min()))
+        maps = self.listen.maps(image)
+        return maps, self.listen.pooled(maps, image)
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Eq. 6: the sum of "CL" (eq. 2), "MAS" (eq. 4) and "MVA" (eq. 5), those that are not left out.
+
+        Sample k of the first half of the batch is mixed with sample k of the second; a batch of one has no mixtures.
+        """
+        settings, pairs = self.settings, len(batch) // 2
+        waveforms = self.resample(batch.mixture)
+        visual = self.see(batch.frames, batch.features)
+        couples = rearrange(waveforms[: 2 * pairs], "(n p) t -> p n t", n=2)  # a_i and a_j
+        added = couples.sum(dim=1) if settings.separation else waveforms[:0]  # a_m
+        maps, audio = self.hear(torch.cat([waveforms, added]))  # as one batch, for one normalisation
+        audio = audio[: len(batch)]
+        terms = {}
+        if settings.correspondence:
+            terms["CL"] = self.correspondence_loss(audio, visual)
+        if settings.separation and pairs:
+            targets = self.targets(couples)
+            wanted = rearrange(visual.amax(dim=(2, 3))[: 2 * pairs], "(n p) c -> p n c", n=2)
+            logits = self.decoder([level[len(batch) :] for level in maps], wanted, targets.shape[-2:])
+            terms["MAS"] = binary_cross_entropy_with_logits(logits, targets)  # eq. 4
+        if settings.alignment and pairs:
+            terms["MVA"] = self.alignment_loss(audio, self.blended(batch, pairs))
+        if not terms:
+            raise SettingsError("A batch of one clip has nothing to mix it with; set batch_size to 2 or more.")
+        return {"total": sum(terms.values()), **terms}
+
+    def correspondence_loss(
+        self, audio: Float[Tensor, "batch heard"], visual: Float[Tensor, "batch seen rows columns"]
+    ) -> Float[Tensor, ""]:
+        """Eqs. 1-2: each sound finds its picture among the batch's, and each picture its sound."""
+        score = self.correspondence_scores(audio, visual) / self.settings.temperature
+        own = torch.arange(len(score), device=score.device)
+        return cross_entropy(score, own) + cross_entropy(score.T, own)
+
+    def correspondence_scores(
+        self, audio: Float[Tensor, "sounds heard"], visual: Float[Tensor, "pictures seen rows columns"]
+    ) -> Float[Tensor, "sounds pictures"]:
+        """Eq. 1: the cosine of the global vectors plus that of the local ones at the best position."""
+        a_glb, v_glb = self.global_vectors(audio, visual)
+        a_loc = normalize(self.audio_heads["local"](audio), dim=1)
+        v_loc = normalize(self.visual_heads["local"](visual), dim=1)
+        best = einsum(a_loc, v_loc, "i d, j d h w -> i j h w").amax(dim=(2, 3))
+        return normalize(a_glb, dim=1) @ normalize(v_glb, dim=1).T + best
+
+    def global_vectors(
+        self, audio: Float[Tensor, "batch heard"], visual: Float[Tensor, "batch seen rows columns"]
+    ) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, "batch dim"]]:
+        """Return a^glb and v^glb, of the maximum over positions."""
+        pooled = visual.amax(dim=(2, 3), keepdim=True)
+        return self.audio_heads["global"](audio), self.visual_heads["global"](pooled)[..., 0, 0]
+
+    def targets(self, sources: Float[Tensor, "pairs sources samples"]) -> Float[Tensor, "pairs sources bands frames"]:
+        """Return M of eq. 4, by the mask rule, from the magnitudes of the bands of the sources and of their sum."""
+        front = self.spectrogram
+        with torch.no_grad(), torch.autocast(sources.device.type, enabled=False):
+            spectra = stft(sources, front.n_fft, front.hop, front.padding)
+            power = torch.cat([spectra, spectra.sum(dim=1, keepdim=True)], dim=1).abs().square()
+            bands = (front.filterbank.to(power.dtype) @ power).sqrt()
+            return source_masks(bands[:, :-1], bands[:, -1], self.settings.mask_rule)
+
+    def blended(self, batch: Batch, pairs: int) -> Float[Tensor, "pairs seen rows columns"]:
+        """Return the encoder's map of v_m = alpha v_i + (1 - alpha) v_j (section 3.4)."""
+        alpha = self.settings.alpha
+
+        def mix(images: Tensor) -> Tensor:
+            images = images.to(self.spread.dtype)
+            return alpha * images[:pairs] + (1 - alpha) * images[pairs : 2 * pairs]
+
+        if self.settings.blend == "features":
+            return self.look(mix(self.trunk(batch.frames) if batch.features is None else batch.features))
+        return self.see(mix(batch.frames))
+
+    def alignment_loss(
+        self, audio: Float[Tensor, "batch heard"], blended: Float[Tensor, "pairs seen rows columns"]
+    ) -> Float[Tensor, ""]:
+        """Eq. 5: each blend finds either of its two sounds, at the best position, among those of the other blends."""
+        alpha, tau, pairs = self.settings.alpha, self.settings.temperature, len(blended)
+        sounds = self.audio_heads["mixed"](audio[: 2 * pairs])[:, None]
+        picture = self.visual_heads["mixed"](blended)[:, None]
+        first, second = (
+            multiple_instance_contrastive(half, picture, tau, both_directions=True) for half in sounds.split(pairs)
+        )
+        return alpha * first + (1 - alpha) * second
+
+    def localize(
+        self,
+        frames: Shaped[Tensor, "batch 3 height width"],
+        mixture: Float[Tensor, "batch time"],
+        classes: Int[Tensor, "batch sources"] | None = None,
+        features: Float[Tensor, "batch channels rows columns"] | None = None,
+    ) -> Float[Tensor, "batch sources rows columns"]:
+        """Return the cosine map of the local heads, in -1..1, which stands for every source.
+
+        Where CL is left out, the heads of MVA, which are trained on positions too, stand in for its own.
+        """
+        name = "local" if self.settings.correspondence or not self.settings.alignment else "mixed"
+        _, audio = self.hear(self.resample(mixture))
+        picture = self.visual_heads[name](self.see(frames, features))
+        maps = cosine_maps(self.audio_heads[name](audio)[:, None], picture[:, None])
+        return maps.expand(-1, 1 if classes is None else classes.shape[1], -1, -1)
+
+    def separate(
+        self,
+        frames: Shaped[Tensor, "batch sources 3 height width"],
+        mixture: Float[Tensor, "batch time"],
+        features: Float[Tensor, "batch sources channels rows columns"] | None = None,
+    ) -> Float[Tensor, "batch sources samples"]:
+        """Return what of each mixture belongs to each of its frames (eq. 3), at ``rate``.
+
+        Raises DataError where the mixture is not mono.
+        """
+        sources = frames.shape[1]
+        flat = None if features is None else features.flatten(0, 1)
+        pooled = self.see(frames.flatten(0, 1), flat).amax(dim=(2, 3))
+        return self.separate_by(rearrange(pooled, "(b n) c -> b n c", n=sources), mixture)
+
+    def separate_by(
+        self, wanted: Float[Tensor, "batch sources seen"], mixture: Float[Tensor, "batch time"]
+    ) -> Float[Tensor, "batch sources samples"]:
+        """Return what of each mixture belongs to each visual vector: a frame's, or a part's of it (`of_place`)."""
+        if mixture.ndim != 2:
+            raise DataError(
+                f"A mixture to be separated has the shape [batch, time]; this one has {mixture.ndim} axes. Average "
+                "the channels of stereo sound first."
+            )
+        waveform = self.resample(mixture)
+        masks = self.masks(wanted, waveform)
+        with torch.autocast(waveform.device.type, enabled=False):
+            return apply_masks(waveform, self.over_bins(masks.float()), self.spectrogram.n_fft, self.spectrogram.hop)
+
+    def masks(
+        self, wanted: Float[Tensor, "batch sources seen"], waveform: Float[Tensor, "batch samples"]
+    ) -> Float[Tensor, "batch sources bands frames"]:
+        """Return the predicted masks over the bands, in 0..1, of a mixture at the network's own rate."""
+        maps, _ = self.hear(waveform)
+        columns = 1 + max(waveform.shape[-1], self.spectrogram.n_fft) // self.spectrogram.hop
+        return self.decoder(maps, wanted, (len(self.spectrogram.filterbank), columns)).sigmoid()
+
+    def over_bins(
+        self, masks: Float[Tensor, "batch sources bands frames"]
+    ) -> Float[Tensor, "batch sources bins frames"]:
+        """Carry masks over mel bands to the bins of the STFT; a mask of ones stays one."""
+        return self.spread.to(masks.dtype) @ masks
+
+    def of_place(
+        self, visual: Float[Tensor, "batch seen rows columns"], row: int, column: int, reach: int = 2
+    ) -> Float[Tensor, "batch seen"]:
+        """Return the visual vector of a part of the picture: the maximum over the positions around one."""
+        rows = slice(max(0, row - reach), row + reach + 1)
+        columns = slice(max(0, column - reach), column + reach + 1)
+        return visual[:, :, rows, columns].amax(dim=(2, 3))
+
+    def embed(self, batch: Batch) -> dict[str, Tensor]:
+        """Return a^glb and v^glb, whose cosine retrieves and recognizes: "audio" and "visual", [batch, 1, dim]."""
+        _, audio = self.hear(self.resample(batch.mixture))
+        a_glb, v_glb = self.global_vectors(audio, self.see(batch.frames, batch.features))
+        return {"audio": a_glb[:, None], "visual": v_glb[:, None]}
+
+    def stages(self) -> list[Stage]:
+        """One stage, on single clips; the objectives mix them."""
+        return [Stage("train", self.settings.epochs, (Recipe(),))]
+
+
+class Decoder(nn.Module):
+    """The U-Net's way back: from the coarsest map of a sound to the logits of a mask, as a picture tells it.
+
+    ``depth`` convolutions in all (section 3.3 and Fig. 5): a transposed one for each doubling, each but the last joined
+    with the encoder's map of that resolution, and the rest at the resolutions of the coarsest first. Every
+    layer's channels are scaled and shifted by the visual vector.
+    """
+
+    def __init__(self, widths: tuple[int, ...], seen: int, depth: int) -> None:
+        super().__init__()
+        doublings = min(len(widths), depth)
+        extra, more = divmod(depth - doublings, doublings)
+        self.seen = nn.Sequential(nn.Linear(seen, 128), nn.ReLU())
+        self.layers, self.skips = nn.ModuleList(), nn.ModuleList()
+        width, levels = widths[-1], widths[-2::-1][: doublings - 1]
+        for place, outputs in enumerate(levels):
+            same = [_Layer(width, width, 1) for _ in range(extra + (place < more))]
+            self.layers.append(nn.ModuleList([*same, _Layer(width, outputs, 2)]))
+            self.skips.append(nn.Conv2d(outputs, outputs, 1, bias=False))
+            width = outputs
+        last = 2 ** (len(widths) - doublings + 1)  # what is missing to full resolution
+        self.same = nn.ModuleList(_Layer(width, width, 1) for _ in range(extra + (len(levels) < more)))
+        self.out = nn.ConvTranspose2d(width, 1, 2 * last, last, last // 2)
+
+    def forward(
+        self, maps: list[Tensor], wanted: Float[Tensor, "mixtures sources seen"], size: tuple[int, int]
+    ) -> Float[Tensor, "mixtures sources bands frames"]:
+        """Return a mask's logits for every source of every mixture, cut to ``size`` bands and frames."""
+        sources = wanted.shape[1]
+        told = self.seen(rearrange(wanted, "b n c -> (b n) c"))
+        x = maps[-1].repeat_interleave(sources, dim=0)
+        for layers, skip, level in zip(self.layers, self.skips, maps[-2::-1], strict=False):
+            for layer in layers[:-1]:
+                x = layer(x, told)
+            x = layers[-1](x, told, skip(level).repeat_interleave(sources, dim=0))
+        for layer in self.same:
+            x = layer(x, told)
+        return rearrange(self.out(x), "(b n) 1 f t -> b n f t", n=sources)[..., : size[0], : size[1]]
+
+
+class _Layer(nn.Module):
+    """A (transposed) convolution, the encoder's map added, normalised, told what is wanted, rectified."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.conv = (
+            nn.Conv2d(inputs, outputs, 3, 1, 1, bias=False)
+            if stride == 1
+            else nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=False)
+        )
+        self.norm, self.tell = nn.BatchNorm2d(outputs), nn.Linear(128, 2 * outputs)
+
+    def forward(self, x: Tensor, told: Tensor, skip: Tensor | None = None) -> Tensor:
+        x = self.norm(self.conv(x) if skip is None else self.conv(x) + skip)
+        scale, shift = self.tell(told)[..., None, None].chunk(2, dim=1)
+        return torch.relu(x * (1 + scale) + shift)
+
+
+def _spread(filterbank: Float[Tensor, "bands bins"]) -> Float[Tensor, "bins bands"]:
+    """Return how much of each band's mask a bin takes: its shares of the bands, or all of the band nearest to it."""
+    shares = filterbank.T.clone()
+    covered = shares.sum(dim=1) > 1e-6
+    places = covered.nonzero().flatten()
+    for place in (~covered).nonzero().flatten():
+        shares[place] = shares[places[(places - place).abs().argmin()]]
+    return shares / shares.sum(dim=1, keepdim=True)

@@ -1,0 +1,114 @@
+"""Trained methods: the networks of the runs under outputs/, found, trained where there is none, and loaded.
+
+Introduced in notebooks/09_tsne.ipynb.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import fields, replace
+from typing import Any
+
+import torch
+
+from avnb.config import Settings, did_you_mean, pick_device
+from avnb.data.store import Store
+from avnb.errors import RunError, SettingsError
+from avnb.models import METHODS
+from avnb.models.method import Method
+from avnb.notebook import data_mark
+from avnb.paths import shown
+from avnb.runs import NOT_PART_OF_THE_RESULT, Run, find_runs
+
+OF_THE_DATA = ("dataset", "origin", "seed", "preset", "limit")  # what a usual run may have been told
+
+
+def load_method(run: Run, classes: int, device: str = "auto") -> Method:
+    """Return the network that ``run`` trained, with its best epoch's weights, ready to be asked.
+
+    ``classes`` is how many there are in the data it was trained on. Raises RunError where the run's settings cannot be
+    read or do not fit its weights.
+    """
+    settings = replace(settings_of(run), device=pick_device(device))
+    if hasattr(settings, "pretrained"):
+        settings = replace(settings, pretrained=False)  # every weight is the run's: nothing need be downloaded
+    method = METHODS[settings.METHOD](settings, classes)
+    run.load_best(method)
+    return method.to(settings.device, memory_format=torch.channels_last).eval()
+
+
+def settings_of(run: Run) -> Settings:
+    """Return the settings that ``run`` was trained with; raise RunError where they are missing or not understood."""
+    path = run.folder / "settings.json"
+    try:
+        said: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        cls = METHODS[said["method"]].SETTINGS
+        known = {entry.name for entry in fields(cls)}
+        return cls(**{name: value for name, value in said.items() if name in known})
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(
+            f"{shown(path)} does not say how this run was trained ({error!r}); delete its folder to train anew."
+        ) from None
+
+
+def usual_run(name: str, benchmark: str, origin: str) -> Run | None:
+    """Return the finished run by which a method is known: its preset as it is, no limit and the lowest seed first.
+
+    Where there are only runs with other settings (an ablation, say) it is the newest of them; None without any on
+    clips of this ``origin``, "real" or "stand-in".
+    """
+    runs = [run for run in find_runs(name, benchmark) if run.best is not None and _origin(run) == origin]
+    usual = [run for run in runs if is_usual(settings_of(run))]
+    return min(usual or runs[:1], key=lambda run: (settings_of(run).limit > 0, settings_of(run).seed), default=None)
+
+
+def is_usual(settings: Settings) -> bool:
+    """Tell whether the settings are a preset's own, whatever the data, the seed and the device."""
+    told = {name: getattr(settings, name) for name in OF_THE_DATA}
+    preset = type(settings)(**told).resolve(settings.device)
+    aside = {*NOT_PART_OF_THE_RESULT, "pretrained"}
+    return all(getattr(settings, name) == value for name, value in preset.as_dict().items() if name not in aside)
+
+
+def trained_methods(
+    names: Iterable[str], store: Store, settings: Settings, train: Iterable[str] = (), progress: bool = True
+) -> dict[str, Method]:
+    """Return the trained networks of the named methods, in their order, and print which run each is, or why it is not.
+
+    A method without a run is trained if ``train`` names it (with ``settings``' preset, seed, limit, and epochs and
+    batch size if given) and left out otherwise. Raises SettingsError for a method there is not.
+    """
+    from avnb.train import fit
+
+    names, train = list(names), set(train)
+    for name in (*names, *train):
+        if name not in METHODS:
+            raise SettingsError(
+                f'There is no method "{name}".{did_you_mean(name, METHODS)} There are: {", ".join(METHODS)}.'
+            )
+    found = {}
+    for name in names:
+        run = usual_run(name, store.name, store.origin)
+        if run is None and name not in train:
+            print(f"{name}: left out, since no run of it on {store.name} is finished; its notebook trains it")
+            continue
+        if run is not None:
+            print(f"{name}: {shown(run.folder)}")
+            found[name] = load_method(run, len(store.classes), settings.device)
+            continue
+        own = _settings_like(settings, name)
+        torch.manual_seed(own.seed)
+        method, run = METHODS[name](own, len(store.classes)), Run.of(own, store.name, data_mark(store))
+        print(f"{name}: no run on {store.name} is finished, so it is trained now, into {shown(run.folder)}")
+        fit(method, store, run, progress)
+        found[name] = method.eval()
+    return found
+
+
+def _origin(run: Run) -> str:
+    return json.loads((run.folder / "metrics.json").read_text(encoding="utf-8"))["origin"]
+
+
+def _settings_like(settings: Settings, name: str) -> Settings:
+    """Return a method's settings that agree with ``settings`` in what every method has."""
+    given = {entry.name: getattr(settings, entry.name) for entry in fields(Settings)}
+    return METHODS[name].SETTINGS(**given).resolve(settings.device)

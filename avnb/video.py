@@ -1,0 +1,437 @@
+"""A method on your own video: which sources sound when, and where they are, as maps, a CSV and an MP4 with heat.
+
+One call, ``avnb.localize_video("my.mp4")``. The file is read three times, each time as a stream: its sound, to choose
+the sources; pictures and the sound around them, for the maps; every picture once more, to lay the heat over it. What
+is kept in memory does not grow with the video. Introduced in notebooks/13_your_own_video.ipynb.
+"""
+
+import csv
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from itertools import count, islice, takewhile
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, TextIO, TypeVar
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+
+from avnb.config import Settings, did_you_mean, setting
+from avnb.data.store import SILENCE, ClipShape
+from avnb.errors import DataError, RunError, SettingsError
+from avnb.heat_video import HeatVideo
+from avnb.media import Media, SoundAround, frames, look_at, photo_frames, read_sound, small_picture, windows
+from avnb.metrics.localization import confidence, upsample
+from avnb.models.method import Method
+from avnb.paths import outputs_dir, shown, whole_file
+
+if TYPE_CHECKING:
+    import av
+    import ipywidgets
+
+T = TypeVar("T")
+
+HEARD = 0.5  # the probability from which a class is said to sound
+AT_ONCE = 8  # pictures that the network sees in one go
+KEPT = 160  # moments at most that a result holds for the scrubber, spread over the whole video
+SHOWN = 320  # pixels of the longer side of the pictures it holds
+GRID = 112  # rows and columns on which a map's box is found
+STEP = 1.0  # seconds between the moments at which the sources are chosen
+
+
+@dataclass(frozen=True)
+class VideoSettings(Settings):
+    """The settings of notebooks/13_your_own_video.ipynb; ``epochs`` and the like are for a method without a run."""
+
+    METHOD: ClassVar[str] = "video"
+
+    video: str = setting("", doc='a video or a photo; "" renders a duet of ten seconds')
+    sound: str = setting("", doc="a sound file, for a photo or a video without sound")
+    method: str = setting("avgn", doc="which method's run is asked")
+    wanted: str = setting("", doc='classes to look for, divided by commas; "" lets the method choose')
+    sources: int = setting(2, low=1, high=8, doc="at most so many sources")
+    per_second: float = setting(4.0, low=0.01, high=60.0, doc="pictures a second that the method looks at")
+
+
+@dataclass(frozen=True)
+class LocalizedVideo:
+    """What was found in a video. Introduced in notebooks/13_your_own_video.ipynb.
+
+    ``overlay`` is the MP4 and ``table`` the CSV, which has every moment; ``frames`` (RGB, at most 320 pixels a side),
+    ``maps``, ``scores`` and ``seconds`` hold at most 160 of them, evenly spread. ``scores`` are the probabilities that
+    the classes sound (0..1), or for a method without classes the maps' confidence. ``tracks`` are the separated
+    sounds, where the method can. ``notes`` say what in the file was damaged or missing.
+    """
+
+    names: tuple[str, ...]
+    seconds: Float[np.ndarray, " moments"]
+    frames: UInt8[Tensor, "moments 3 height width"]
+    maps: Float[Tensor, "moments sources rows columns"]
+    scores: Float[np.ndarray, "moments sources"]
+    overlay: Path
+    table: Path
+    sound: Media
+    tracks: dict[str, Path] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def waveform(self, rate: int = 22_050) -> Float[np.ndarray, " time"]:
+        """Return the video's whole sound, mono."""
+        return read_sound(self.sound, rate)
+
+    def scrub(self) -> "ipywidgets.Widget":
+        """Return the scrubber over the moments held."""
+        from avnb.widgets import scrub_frames
+
+        pictures = self.frames.permute(0, 2, 3, 1).numpy()
+        return scrub_frames(pictures, self.maps, self.names, self.seconds, self.waveform(), 22_050)
+
+
+def localize_video(
+    video: str | Path,
+    method: str | Method = "avgn",
+    *,
+    sound: str | Path = "",
+    classes: Sequence[str] = (),
+    sources: int = 2,
+    per_second: float = 4.0,
+    benchmark: str = "music",
+    folder: str | Path | None = None,
+    progress: bool = True,
+) -> LocalizedVideo:
+    """Find what sounds in a video, or in a photo with a ``sound`` file, and where it is.
+
+    ``method`` is a trained network, or the name of a method whose run on ``benchmark`` is loaded. ``classes`` are
+    looked for where given; else the method chooses at most ``sources`` of its own from the whole sound.
+    ``per_second`` pictures a second are looked at, each with the three seconds of sound around it. The MP4 and the CSV
+    (time, class, box in pixels of the upright picture, score) are written into ``folder``, by default outputs/videos.
+
+    Raises DataError for a file without sound or picture, or that cannot be read, SettingsError for a class or a method
+    there is not, RunError where no run is finished or the results cannot be written. Introduced in
+    notebooks/13_your_own_video.ipynb.
+    """
+    picture = look_at(video)
+    heard = look_at(sound) if sound else picture
+    _check(picture, heard, bool(sound))
+    network, known = _with_classes(method, benchmark)
+    asker = _Asker(network, known, picture, heard, per_second)
+    asker.choose(classes, sources, progress)
+    folder = outputs_dir() / "videos" if folder is None else Path(folder)
+    stem = folder / f"{picture.path.stem}-{network.settings.METHOD}"
+    files = [stem.with_name(stem.name + ending) for ending in (".mp4", ".csv")]
+    kept = _Kept()
+    try:
+        with (
+            whole_file(files[0]) as overlay,
+            whole_file(files[1]) as table,
+            open(table, "w", newline="", encoding="utf-8") as file,
+        ):
+            asker.lay_over(_written(asker.moments(), asker, file, kept), overlay, progress)
+        tracks = _separate(asker, kept, stem, progress)
+    except OSError as error:
+        raise RunError(
+            f"{shown(stem)} cannot be written: {error.strerror}. Free some space, or name a folder."
+        ) from None
+    return LocalizedVideo(
+        asker.names, *kept.stacked(), *files, heard, tracks, tuple(dict.fromkeys([*picture.notes, *heard.notes]))
+    )
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What was found at one time: the picture (small), a map and a score per source, and whether anything is heard."""
+
+    seconds: float
+    picture: UInt8[np.ndarray, "3 height width"]
+    maps: Float[np.ndarray, "sources rows columns"]
+    scores: Float[np.ndarray, " sources"]
+    heard: bool
+
+
+class _Asker:
+    """A method, asked about a video: first which sources it has, then where they are, moment by moment."""
+
+    def __init__(self, method: Method, known: Sequence[str], picture: Media, heard: Media, per_second: float) -> None:
+        self.method, self.known, self.per_second = method.eval(), tuple(known), per_second
+        self.picture, self.heard = picture, heard
+        self.shape = ClipShape()
+        self.device = torch.device(method.settings.device)
+        self.lasts = (heard if picture.photo else picture).seconds or 0.0
+        self.names: tuple[str, ...] = ()
+        self.asked: Int[Tensor, " sources"] = torch.zeros(0, dtype=torch.long)
+
+    @property
+    def class_aware(self) -> bool:
+        """Whether the method's maps have names."""
+        return "predicted" in self.method.CLASSES
+
+    def choose(self, classes: Sequence[str], sources: int, progress: bool) -> None:
+        """Choose the sources: those asked for, else what the whole sound holds; raise DataError where it is silent."""
+        probability, loudest = self._listen(progress)
+        if loudest < SILENCE:
+            raise DataError(f"{shown(self.heard.path)} is silent from beginning to end: there is nothing to localize.")
+        if not self.class_aware:
+            if classes:
+                raise SettingsError(f"{self.method.settings.METHOD} knows no classes, so none can be asked for.")
+            number = 1 if self.method.CLASSES == ("none",) else sources
+            self.names = ("sound",) if number == 1 else tuple(f"source {k + 1}" for k in range(number))
+            self.asked = torch.zeros(number, dtype=torch.long)
+            return
+        for name in classes:
+            if name not in self.known:
+                known = ", ".join(self.known)
+                raise SettingsError(
+                    f'The run knows no class "{name}".{did_you_mean(name, self.known)} It knows: {known}.'
+                )
+        chosen = [self.known.index(name) for name in classes] or self._most_heard(probability, sources)
+        self.names, self.asked = tuple(self.known[k] for k in chosen), torch.tensor(chosen)
+
+    def _most_heard(self, probability: Float[np.ndarray, "moments classes"], sources: int) -> list[int]:
+        """Return the classes with the highest mean probability, those that never reach HEARD left out."""
+        order = list(np.argsort(-probability.mean(axis=0), kind="stable"))[:sources]
+        clear = [int(k) for k in order if probability[:, k].max() >= HEARD]
+        if not clear:
+            self.heard.note(
+                f"No class that the run knows is heard with a probability of {HEARD} or more: the likeliest is shown."
+            )
+        return clear or [int(order[0])]
+
+    def _listen(self, progress: bool) -> tuple[Float[np.ndarray, "moments classes"], float]:
+        """Return the probability of each class at every STEP of the sound (none without classes), and its peak."""
+        from tqdm.auto import tqdm
+
+        sound, found, loudest = SoundAround(self.heard, self.shape.rate, self.shape.seconds), [], 0.0
+        times = (STEP * k for k in count())
+        moments = takewhile(sound.lasts, times)
+        bar = tqdm(moments, "listen", int(self.lasts / STEP) + 1, disable=not progress, leave=False, unit="s")
+        for part in _in_parts(bar, AT_ONCE):
+            heard = torch.from_numpy(np.stack([sound.at(seconds) for seconds in part]))
+            loudest = max(loudest, float(heard.abs().max()))
+            if self.class_aware:
+                found.append(self._recognize(heard))
+        return np.concatenate(found) if found else np.zeros((0, 0)), loudest
+
+    @torch.inference_mode()
+    def _recognize(self, heard: Float[Tensor, "batch time"]) -> Float[np.ndarray, "batch classes"]:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+            return self.method.recognize(heard.to(self.device)).float().cpu().numpy()
+
+    def pictures(self) -> Iterator[tuple[float, "av.VideoFrame"]]:
+        """Yield every picture with its time."""
+        if self.picture.photo:
+            return photo_frames(self.picture, self.lasts, max(self.per_second, 1.0))
+        return frames(self.picture)
+
+    def moments(self) -> Iterator[Moment]:
+        """Yield what is found at ``per_second`` times a second."""
+        sound = SoundAround(self.heard, self.shape.rate, self.shape.seconds)
+        for part in _in_parts(self._sampled(), AT_ONCE):
+            times = [seconds for seconds, _ in part]
+            seen = [small_picture(frame, self.shape.size, self.shape.size) for _, frame in part]
+            heard = torch.from_numpy(np.stack([sound.at(seconds) for seconds in times]))
+            maps = self._localize(torch.from_numpy(np.stack(seen)), heard)
+            if self.class_aware:
+                scores = self._recognize(heard)[:, self.asked.numpy()]
+            else:
+                scores = confidence(torch.from_numpy(maps)).numpy()
+            audible = heard.abs().amax(dim=1).numpy() >= SILENCE
+            scores = np.where(audible[:, None], scores, 0.0)
+            small = [small_picture(frame, *self.shown_size) for _, frame in part]
+            yield from map(Moment, times, small, maps, scores, audible.tolist())
+
+    @torch.inference_mode()
+    def cut_out(self, moment: Moment, window: Float[np.ndarray, " time"]) -> Float[np.ndarray, "sources time"]:
+        """Return what of a window of sound belongs to each source, as its part of the picture tells."""
+        size = (self.shape.size, self.shape.size)
+        shown = torch.from_numpy(moment.picture)
+        parts = []
+        for heat in moment.maps:
+            x0, y0, x1, y1 = hottest_box(heat, moment.picture.shape[1:])
+            parts.append(upsample(shown[:, y0:y1, x0:x1].float(), size).round().byte())
+        heard = torch.from_numpy(window)[None].to(self.device)
+        return self.method.separate(torch.stack(parts)[None].to(self.device), heard)[0].float().cpu().numpy()
+
+    @property
+    def shown_size(self) -> tuple[int, int]:
+        """Return the size of the pictures that a result holds."""
+        share = min(1.0, SHOWN / max(self.picture.size))
+        return tuple(max(1, round(share * length)) for length in self.picture.size)
+
+    def _sampled(self) -> Iterator[tuple[float, "av.VideoFrame"]]:
+        """Yield the first picture of every 1 / per_second of a second (some have none where the rate varies)."""
+        number = -1
+        for seconds, frame in self.pictures():
+            if int(seconds * self.per_second + 1e-6) > number:
+                number = int(seconds * self.per_second + 1e-6)
+                yield seconds, frame
+
+    @torch.inference_mode()
+    def _localize(
+        self, seen: UInt8[Tensor, "batch 3 height width"], heard: Float[Tensor, "batch time"]
+    ) -> Float[np.ndarray, "batch sources rows columns"]:
+        asked = self.asked.expand(len(seen), -1).to(self.device)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+            return self.method.localize(seen.to(self.device), heard.to(self.device), asked).float().cpu().numpy()
+
+    def lay_over(self, moments: Iterator[Moment], path: Path, progress: bool) -> None:
+        """Write the MP4: between two moments, maps and strengths pass from one to the other."""
+        from tqdm.auto import tqdm
+
+        from avnb.plots import class_colours
+
+        colours = class_colours(self.known if self.class_aware else self.names)
+        before = after = next(moments, None)
+        done = 0.0
+        with (
+            HeatVideo(path, self.picture.size, self.heard, self.names, [colours[name] for name in self.names]) as video,
+            tqdm(total=round(self.lasts, 1) or None, desc="localize", unit="s", disable=not progress) as bar,
+        ):
+            for seconds, frame in self.pictures():
+                while after is not None and after.seconds <= seconds:
+                    before, after = after, next(moments, None)
+                share = 0.0 if after is None else (seconds - before.seconds) / (after.seconds - before.seconds)
+                following = before if after is None else after
+                video.add(
+                    seconds,
+                    frame,
+                    (1 - share) * before.maps + share * following.maps,
+                    (1 - share) * self._strengths(before) + share * self._strengths(following),
+                )
+                bar.update(round(seconds - done, 3))
+                done = seconds
+
+    def _strengths(self, moment: Moment) -> Float[np.ndarray, " sources"]:
+        """Return how much of each source's heat is shown: how likely it sounds, or whether anything does."""
+        return moment.scores if self.class_aware else np.full(len(self.names), float(moment.heard))
+
+
+class _Kept:
+    """At most KEPT moments, evenly spread over all that came: when there are more, every second is let go."""
+
+    def __init__(self) -> None:
+        self.moments: list[Moment] = []
+        self.stride, self.seen = 1, 0
+
+    def add(self, moment: Moment) -> None:
+        if self.seen % self.stride == 0:
+            self.moments.append(moment)
+        self.seen += 1
+        if len(self.moments) > KEPT:
+            self.moments, self.stride = self.moments[::2], 2 * self.stride
+
+    def stacked(self) -> tuple[np.ndarray, Tensor, Tensor, np.ndarray]:
+        """Return seconds, pictures, maps and scores."""
+        stacks = [np.stack([getattr(one, name) for one in self.moments]) for name in ("picture", "maps", "scores")]
+        seconds = np.array([one.seconds for one in self.moments])
+        return seconds, torch.from_numpy(stacks[0]), torch.from_numpy(stacks[1]), stacks[2]
+
+
+def _written(moments: Iterator[Moment], asker: _Asker, file: TextIO, kept: _Kept) -> Iterator[Moment]:
+    """Pass the moments on, with a row of the CSV for each of their sources."""
+    table = csv.writer(file)
+    table.writerow(["time", "class", "x0", "y0", "x1", "y1", "score"])
+    for moment in moments:
+        for name, heat, score in zip(asker.names, moment.maps, moment.scores, strict=True):
+            box = hottest_box(heat, asker.picture.size)
+            table.writerow([f"{moment.seconds:.3f}", name, *box, f"{score:.4f}"])
+        kept.add(moment)
+        yield moment
+
+
+def hottest_box(heat: Float[np.ndarray, "rows columns"], size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Return the box (x0, y0, x1, y1), in pixels of a picture of ``size`` (height, width), around a map's peak.
+
+    It holds the connected region that contains the peak and is above half of the map's range.
+
+    >>> hottest_box(np.array([[0.0, 0.0, 0.0, 0.6], [0.0, 0.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0]]), (30, 40))
+    (0, 22, 8, 30)
+    """
+    from scipy.ndimage import label
+
+    large = upsample(torch.from_numpy(np.asarray(heat, np.float32)), (GRID, GRID)).numpy()
+    regions, _ = label(large >= (large.min() + large.max()) / 2)
+    place = regions == regions.flat[large.argmax()]
+    edges = []
+    for axis, length in ((0, size[1]), (1, size[0])):
+        along = np.flatnonzero(place.any(axis=axis))
+        edges.append((round(along[0] / GRID * length), round((along[-1] + 1) / GRID * length)))
+    (x0, x1), (y0, y1) = edges
+    return x0, y0, x1, y1
+
+
+def _separate(asker: _Asker, kept: _Kept, stem: Path, progress: bool) -> dict[str, Path]:
+    """Write what of the sound belongs to each source, where the method separates; else nothing.
+
+    The method is shown the picture cut to the source's box, and hears windows that overlap by half and are faded into
+    each other.
+    """
+    import soundfile
+    from tqdm.auto import tqdm
+
+    if not hasattr(asker.method, "separate"):
+        return {}
+    rate, length = asker.method.rate, round(asker.method.rate * asker.shape.seconds)
+    tracks = {name: stem.with_name(f"{stem.name}-{name.replace(' ', '_')}.wav") for name in asker.names}
+    fade = np.hanning(length + 1)[:-1].astype(np.float32)  # two halves of a window apart, they add up to 1
+    waiting = np.zeros((len(tracks), length // 2), np.float32)
+    with ExitStack() as stack:
+        files = [
+            stack.enter_context(soundfile.SoundFile(stack.enter_context(whole_file(path)), "w", rate, 1, format="WAV"))
+            for path in tracks.values()
+        ]
+        parts = windows(asker.heard, asker.shape.rate, asker.shape.seconds)
+        bar = tqdm(parts, "separate", disable=not progress, leave=False)
+        for number, (seconds, window) in enumerate(bar):
+            nearest = min(kept.moments, key=lambda one: abs(one.seconds - seconds))
+            found = asker.cut_out(nearest, window)[:, :length] * fade
+            waiting += found[:, : length // 2]
+            if number:  # the first half of the first window lies before the sound
+                for file, part in zip(files, waiting, strict=True):
+                    file.write(part)
+            waiting = found[:, length // 2 :]
+    return tracks
+
+
+def _in_parts(items: Iterable[T], length: int) -> Iterator[list[T]]:
+    """Yield lists of ``length`` items, the last perhaps shorter."""
+    items = iter(items)
+    while part := list(islice(items, length)):
+        yield part
+
+
+def _check(picture: Media, heard: Media, own_sound: bool) -> None:
+    """Raise DataError, with the way out, for a file that lacks what is needed."""
+    name = shown(picture.path)
+    if picture.size is None:
+        raise DataError(
+            f'{name} has no picture. Name a photo or a video first, and this file as its sound: sound="{name}".'
+        )
+    if heard.has_sound:
+        return
+    if own_sound:
+        raise DataError(f"{shown(heard.path)}, which was named as the sound, has no sound.")
+    what = "is a photo" if picture.photo else "has no sound"
+    raise DataError(f'{name} {what}, and sound is what is localized. Name a file that has it: sound="recording.wav".')
+
+
+def _with_classes(method: str | Method, benchmark: str) -> tuple[Method, tuple[str, ...]]:
+    """Return the network and the names of the classes it was trained on."""
+    from avnb.data.locate import locate
+    from avnb.models import METHODS
+    from avnb.trained import load_method, usual_run
+
+    if isinstance(method, Method):
+        return method, locate(method.settings.dataset).classes
+    if method not in METHODS:
+        raise SettingsError(
+            f'There is no method "{method}".{did_you_mean(method, METHODS)} There are: {", ".join(METHODS)}.'
+        )
+    info = locate(benchmark)
+    run = usual_run(method, info.name, info.origin)
+    if run is None:
+        raise RunError(
+            f"No run of {method} on {info.name} is finished. Its notebook trains it, and so does "
+            f"notebooks/13_your_own_video.ipynb."
+        )
+    return load_method(run, len(info.classes)), info.classes

@@ -1,0 +1,564 @@
+"""A scrubber over localization maps: step through clips or through a video, and see and hear what a method found.
+
+Only widgets that carry their value (a picture's or a sound's bytes, a text) are used: they need no thread and no
+output area, so that papermill never waits for them. Where no kernel runs, the scrubber is the picture it last showed.
+Introduced in notebooks/10_heatmaps.ipynb.
+"""
+
+import base64
+import functools
+import html
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor
+
+from avnb.data.clips import Recipe
+from avnb.data.mixing import make_batch, sounding_classes
+from avnb.data.store import Store
+from avnb.errors import DataError, RunError
+from avnb.metrics.localization import ThresholdRule, average_precision, iou, threshold_rule, upsample
+from avnb.metrics.trivial import trivial_maps
+from avnb.overlay import COLOUR_MAPS, Line, Look, Panel, outlines, paint
+from avnb.paths import shown
+from avnb.plots import Colour, class_colours, player
+from avnb.runs import Run
+
+if TYPE_CHECKING:
+    import ipywidgets
+
+FLOOR = "centre"  # the row that needs no model and stands beside every score
+EVERY = "all"
+KEPT = 1000  # painted pictures, of about 50 kB each
+AT_ONCE = 16  # scenes judged at once
+RULES = {
+    "top half (EZ-VSL, AVGN)": ("top_half", 0.0),
+    "fraction of max (DSOL)": ("fraction_of_max", 0.5),
+    "min-max (Mix-and-Localize)": ("min_max", 0.4),
+    "absolute": ("absolute", 0.5),
+}
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What one position of the slider shows: the frame, or one a source, and where each named source truly is."""
+
+    frames: UInt8[np.ndarray, "shown height width 3"]
+    names: tuple[str, ...]
+    caption: str
+    truth: Float[Tensor, "sources height width"] | None = None
+    sound: Float[np.ndarray, " time"] | None = None
+
+    @functools.cached_property
+    def borders(self) -> list[list[Line]]:
+        """The true outlines, source by source."""
+        return (
+            [[] for _ in self.names]
+            if self.truth is None
+            else [outlines(g.numpy() > 0, outer=True) for g in self.truth]
+        )
+
+
+class Reel:
+    """Scenes in a row and the maps [scenes, sources, rows, columns] that each named method made of them.
+
+    ``read`` returns a scene. ``seconds`` are the scenes' times where they are one video, whose whole ``sound`` is then
+    given; scenes of clips have sounds of their own. Raises DataError where a map holds a NaN.
+    """
+
+    def __init__(
+        self,
+        label: str,
+        maps: Mapping[str, Float[Tensor, "scenes sources rows columns"]],
+        read: Callable[[int], Scene],
+        colours: Mapping[str, Colour],
+        rate: int,
+        seconds: Sequence[float] = (),
+        sound: Float[np.ndarray, " time"] | None = None,
+    ) -> None:
+        self.label, self.colours, self.rate, self.seconds, self.sound = label, colours, rate, tuple(seconds), sound
+        self.maps = {name: value.float() for name, value in maps.items()}
+        if broken := [name for name, value in self.maps.items() if not value.isfinite().all()]:
+            raise DataError(f'Maps of "{broken[0]}" ({label}) hold a NaN: the model that made them has diverged.')
+        self.read = functools.lru_cache(maxsize=64)(read)
+        self.ap = functools.lru_cache(maxsize=None)(self._ap)
+        self.region = functools.lru_cache(maxsize=64)(self._region)
+
+    def __len__(self) -> int:
+        return len(next(iter(self.maps.values())))
+
+    @property
+    def sources(self) -> int:
+        """How many maps a scene has."""
+        return next(iter(self.maps.values())).shape[1]
+
+    def large(self, method: str, place: int) -> Float[Tensor, "sources height width"]:
+        """Return a scene's maps at the size of its frame; those of the floor need no model."""
+        scene = self.read(place)
+        if method == FLOOR:
+            return trivial_maps(FLOOR, scene.truth[None])[0]
+        return upsample(self.maps[method][place], scene.frames.shape[1:3])
+
+    def _ap(self, method: str) -> Float[np.ndarray, "scenes sources"] | None:
+        """Return every scene's AP in 0..1; None without ground truth."""
+        if self.read(0).truth is None:
+            return None
+        found = []
+        for start in range(0, len(self), AT_ONCE):
+            places = range(start, min(start + AT_ONCE, len(self)))
+            maps = torch.cat([self.large(method, place) for place in places])
+            found.append(average_precision(maps, torch.cat([self.read(place).truth for place in places])))
+        return torch.cat(found).reshape(len(self), -1).numpy()
+
+    def _region(
+        self, method: str, place: int, rule: ThresholdRule
+    ) -> tuple[Bool[Tensor, "sources height width"], Float[np.ndarray, " sources"] | None]:
+        """Return what the rule cuts from a scene's maps, and its IoU in 0..1."""
+        region, truth = rule(self.large(method, place)), self.read(place).truth
+        return region, None if truth is None else iou(region, truth).numpy()
+
+
+@dataclass(frozen=True)
+class View:
+    """What the controls ask for; ``source`` None shows all, and ``alike`` gives all maps of a method one scale."""
+
+    place: int
+    methods: tuple[str, ...]
+    source: int | None
+    look: Look
+    rule: ThresholdRule
+    truth: bool = True
+    region: bool = True
+    alike: bool = False
+
+
+class Scrubber:
+    """The controls, the picture and the player. Introduced in notebooks/10_heatmaps.ipynb.
+
+    Every control is an attribute (``slider``, ``method``, ``source``, ``opacity``, ``rule``, ...) whose value may be
+    set from code as well. ``box`` is the widget that is displayed.
+    """
+
+    def __init__(self, reels: Sequence[Reel], rule: str = "top_half") -> None:
+        import ipywidgets as ipw
+
+        self.reels = list(reels)
+        self._jpeg = functools.lru_cache(maxsize=KEPT)(self._painted)
+        self._flac = functools.lru_cache(maxsize=256)(self._recorded)
+        self._busy = False
+        kind, _, number = rule.rstrip(")").partition("(")
+        threshold_rule(rule)
+        wide = ipw.Layout(width="auto")
+        named = {"layout": wide, "style": {"description_width": "56px"}}
+
+        def choice(options: Any, **said: Any) -> ipw.Dropdown:
+            return ipw.Dropdown(options=options, **said, **named)
+
+        self.picture = ipw.Image(format="jpeg", layout=ipw.Layout(max_width="100%", margin="auto"))
+        self.slider = ipw.IntSlider(1, min=1, max=1, layout=ipw.Layout(width="auto"))
+        self.play = ipw.Play(min=1, max=1, interval=900, show_repeat=True)
+        self.link = ipw.jslink((self.play, "value"), (self.slider, "value"))
+        self.audio = ipw.Audio(format="flac", autoplay=False, loop=False, layout=ipw.Layout(width="100%"))
+        self.caption, self.strip, self.scores = ipw.HTML(), ipw.HTML(), ipw.HTML()
+        labels = [(reel.label, number) for number, reel in enumerate(self.reels)]
+        several = [number for number, reel in enumerate(self.reels) if reel.sources > 1]
+        self.clips = choice(labels, value=several[0] if several else 0, description="Clips")
+        self.method = choice([EVERY], description="Method")
+        self.source = ipw.ToggleButtons(
+            options=[EVERY], description="Source", tooltip="which of the sources to look at", **named
+        )
+        self.source.style.button_width = "auto"
+        self.order = choice([("as in the data set", False), ("lowest AP first", True)], description="Order")
+        self.opacity = ipw.FloatSlider(0.75, min=0, max=1, step=0.05, description="Opacity", **named)
+        self.colour_map = choice(COLOUR_MAPS, description="Colours")
+        self.alike = ipw.Checkbox(False, description="one scale for all maps", indent=False, layout=wide)
+        self.rule = choice([(name, pair[0]) for name, pair in RULES.items()], value=kind.strip(), description="Rule")
+        self.threshold = ipw.FloatSlider(
+            float(number or 0), min=0, max=1, step=0.05, description="Cut at", disabled=kind == "top_half", **named
+        )
+        self.region = ipw.Checkbox(True, description="region", indent=False, layout=ipw.Layout(width="auto"))
+        self.truth = ipw.Checkbox(True, description="true outline", indent=False, layout=ipw.Layout(width="auto"))
+        self.box = self._laid_out(ipw)
+        self._load_reel()
+        self.clips.observe(self._load_reel, "value")
+        self.rule.observe(self._load_rule, "value")
+        self.order.observe(self._sort, "value")
+        self.method.observe(self._sort, "value")
+        self.source.observe(self._sort, "value")
+        for control in (
+            self.slider, self.opacity, self.colour_map, self.alike, self.threshold, self.region, self.truth,
+        ):  # fmt: skip
+            control.observe(self._show, "value")
+
+    def _repr_mimebundle_(self, **asked: Any) -> dict[str, Any]:
+        """Return the widget, and the picture for readers without a kernel."""
+        still = base64.b64encode(self.picture.value).decode()
+        return {**self.box._repr_mimebundle_(**asked), "image/jpeg": still}
+
+    @property
+    def reel(self) -> Reel:
+        """The scenes that are shown."""
+        return self.reels[self.clips.value]
+
+    @property
+    def view(self) -> View:
+        """What the controls ask for."""
+        methods = tuple(self.reel.maps) if self.method.value == EVERY else (self.method.value,)
+        name = "top_half" if self.rule.value == "top_half" else f"{self.rule.value}({self.threshold.value:g})"
+        look = Look(self.opacity.value, self.colour_map.value)
+        source = None if self.source.value == EVERY else self.source.value
+        place = int(self._places[self.slider.value - 1])
+        return View(
+            place, methods, source, look, threshold_rule(name), self.truth.value, self.region.value, self.alike.value
+        )
+
+    def still(self, **changes: Any) -> UInt8[np.ndarray, "height width 3"]:
+        """Return the picture of the present view, or of one that differs from it: ``still(place=7, region=False)``."""
+        return self._paint(self.clips.value, replace(self.view, **changes))
+
+    # ------------------------------------------------------------------------------------------ what the controls do
+
+    def _load_reel(self, _: Any = None) -> None:
+        """Fit the controls to the chosen scenes."""
+        reel, self._busy = self.reel, True
+        scene, video = reel.read(0), bool(reel.seconds)
+        self.method.options = [*reel.maps, *([("all, side by side", EVERY)] if len(reel.maps) > 1 else [])]
+        names = scene.names if video else [str(number + 1) for number in range(reel.sources)]
+        self.source.options = [("all", EVERY), *((name, number) for number, name in enumerate(names))]
+        self.source.value = EVERY
+        self.source.layout.display = "" if reel.sources > 1 else "none"
+        self.order.layout.display = self.truth.layout.display = "none" if scene.truth is None else ""
+        self.audio.layout.display = "none" if reel.sound is None and scene.sound is None else ""
+        if video:
+            step = (reel.seconds[-1] - reel.seconds[0]) / max(1, len(reel) - 1)
+            self.play.interval = max(40, round(1000 * step))
+            if reel.sound is not None:
+                self.audio.format, self.audio.value = "mpeg", player(reel.sound, reel.rate).data
+        self.slider.value = self.play.value = 1
+        self.slider.max = self.play.max = len(reel)
+        self._busy = False
+        self._sort()
+
+    def _load_rule(self, _: Any) -> None:
+        self._busy = True
+        self.threshold.disabled = self.rule.value == "top_half"
+        self.threshold.value = dict(RULES.values())[self.rule.value]
+        self._busy = False
+        self._show()
+
+    def _sort(self, _: Any = None) -> None:
+        """Put the scenes in order, and under the slider draw how well each is located."""
+        if self._busy:
+            return
+        reel, self._places = self.reel, np.arange(len(self.reel))
+        view = self.view
+        chosen = slice(None) if view.source is None else [view.source]
+        if reel.seconds:
+            self.strip.value = "" if reel.sound is None else _waveform(reel.sound)
+        elif (floor := reel.ap(FLOOR)) is not None:
+            ap = np.mean([reel.ap(method)[:, chosen] for method in view.methods], axis=(0, 2))
+            if self.order.value:
+                self._places = np.argsort(np.nan_to_num(ap, nan=2), kind="stable")
+            self.strip.value = _bars(ap[self._places], floor[:, chosen].mean(axis=1)[self._places])
+        self._show()
+
+    def _show(self, _: Any = None) -> None:
+        """Show what the controls ask for: the picture first, since the eye waits for it."""
+        if self._busy:
+            return
+        reel, view = self.reel, self.view
+        self.picture.value = self._jpeg(self.clips.value, view)
+        scene = reel.read(view.place)
+        self.caption.value = f'<div class="avnb-caption">{html.escape(scene.caption)}</div>'
+        self.scores.value = self._table(reel, view)
+        if scene.sound is not None:
+            self.audio.format, self.audio.value = "flac", self._flac(self.clips.value, view.place)
+
+    # ------------------------------------------------------------------------------------------------ what is shown
+
+    def _painted(self, number: int, view: View) -> bytes:
+        from PIL import Image
+
+        file = io.BytesIO()
+        Image.fromarray(self._paint(number, view)).save(file, "JPEG", quality=88, subsampling=0)
+        return file.getvalue()
+
+    def _paint(self, number: int, view: View) -> UInt8[np.ndarray, "height width 3"]:
+        """Paint a panel a source and method: methods below each other, sources side by side where frames are narrow."""
+        reel, scene = self.reels[number], self.reels[number].read(view.place)
+        shown = range(reel.sources) if view.source is None else [view.source]
+        panels = [[self._panel(reel, scene, view, method, source) for source in shown] for method in view.methods]
+        height, width = scene.frames.shape[1:3]
+        if width > 1.5 * height:  # wide frames: sources below each other, methods side by side
+            panels = [list(column) for column in zip(*panels, strict=True)]
+        elif len(shown) == 1:
+            panels = _near_square([row[0] for row in panels])
+        return paint(panels, view.look)
+
+    def _panel(self, reel: Reel, scene: Scene, view: View, method: str, source: int) -> Panel:
+        small = reel.maps[method][view.place, source]
+        low, high = (edge.item() for edge in (reel.maps[method] if view.alike else small).aminmax())
+        heat = ((small - low) / (high - low) if high > low else torch.zeros_like(small)).numpy()
+        cut = outlines(reel.region(method, view.place, view.rule)[0][source].numpy()) if view.region else []
+        return Panel(
+            scene.frames[source % len(scene.frames)], heat, _readable(scene.names[source]),
+            method if len(reel.maps) > 1 else "", reel.colours[scene.names[source]],
+            scene.borders[source] if view.truth else [], cut,
+        )  # fmt: skip
+
+    def _recorded(self, number: int, place: int) -> bytes:
+        """Return a clip's sound as FLAC, which is encoded in 2 ms (MP3 takes 40)."""
+        import soundfile
+
+        reel = self.reels[number]
+        sound = reel.read(place).sound
+        file = io.BytesIO()
+        soundfile.write(file, sound / max(1.0, np.abs(sound).max()), reel.rate, format="FLAC", subtype="PCM_16")
+        return file.getvalue()
+
+    def _table(self, reel: Reel, view: View) -> str:
+        """Return the scores of what is shown, with a mark where the centre of the picture alone would stand."""
+        scene = reel.read(view.place)
+        if scene.truth is None:
+            return ""
+        shown = range(reel.sources) if view.source is None else [view.source]
+        floors = (reel.region(FLOOR, view.place, view.rule)[1], reel.ap(FLOOR)[view.place])
+        lines = []
+        for method in view.methods:
+            found = (reel.region(method, view.place, view.rule)[1], reel.ap(method)[view.place])
+            for source in shown:
+                colour = "#" + "".join(f"{round(255 * value):02x}" for value in reel.colours[scene.names[source]])
+                pairs = zip(found, floors, strict=True)
+                cells = "".join(_bar(value[source], floor[source], colour) for value, floor in pairs)
+                about = f"<td>{html.escape(method)}</td>" if len(reel.maps) > 1 else ""
+                name = html.escape(_readable(scene.names[source]))
+                lines.append(f'<tr>{about}<td><i style="background:{colour}"></i>{name}</td>{cells}</tr>')
+        method = "<th>method</th>" if len(reel.maps) > 1 else ""
+        head = f"<tr>{method}<th>source</th><th>IoU, {html.escape(view.rule.name)}</th><th>AP</th></tr>"
+        return f'<table class="avnb-scores">{head}{"".join(lines)}</table>'
+
+    def _laid_out(self, ipw: Any) -> "ipywidgets.VBox":
+        """Return picture, time line, player and scores on the left, and the controls beside them."""
+
+        def group(title: str, *inside: Any) -> ipw.VBox:
+            return ipw.VBox([ipw.HTML(f'<div class="avnb-title">{title}</div>'), *inside])
+
+        stage = ipw.VBox([self.picture]).add_class("avnb-stage")
+        track = ipw.VBox([self.strip, self.slider], layout=ipw.Layout(flex="1 1 auto", margin="0 0 0 10px"))
+        self.play.layout.align_self = "flex-end"
+        left = ipw.VBox(
+            [stage, self.caption, ipw.HBox([self.play, track]), self.audio, self.scores],
+            layout=ipw.Layout(flex="1 1 460px", min_width="0", overflow="hidden"),
+        )
+        right = ipw.VBox(
+            [
+                group("what", self.clips, self.method, self.source, self.order),
+                group("heat", self.opacity, self.colour_map, self.alike),
+                group("region", self.rule, self.threshold, ipw.HBox([self.region, self.truth])),
+                ipw.HTML(LEGEND),
+            ],
+            layout=ipw.Layout(flex="0 0 236px"),
+        )
+        both = ipw.HBox([left, right], layout=ipw.Layout(flex_flow="row wrap", grid_gap="0 18px"))
+        return ipw.VBox([ipw.HTML(f"<style>{STYLE}</style>"), both]).add_class("avnb-scrubber")
+
+
+def scrub(
+    store: Store, runs: Run | Sequence[Run] | Mapping[str, Run], rule: str = "top_half", clips: int = 200
+) -> Scrubber:
+    """Return a scrubber over the maps that runs have saved when they were judged. Introduced in 10_heatmaps.ipynb.
+
+    Runs are named by their method, those of one method by their folder, or by the keys of a mapping. Of each kind of
+    test mixture (solos, duets side by side, ...) all that every run has are shown, at most ``clips`` at even steps.
+    ``rule`` is the threshold rule to begin with. Scores are those of ``avnb.evaluate``.
+
+    Raises:
+        RunError: a run without maps, or with maps of other data; runs that share no mixture.
+    """
+    named = _by_name(runs)
+    saved = {name: _maps_of(run, store) for name, run in named.items()}
+    keys = [key for key in next(iter(saved.values())) if all(key in maps for maps in saved.values())]
+    keys.sort(key=lambda key: next(iter(saved.values()))[key]["classes"].shape[1])  # by the number of sources
+    reels = [reel for key in keys if (reel := _reel_of_clips(store, key, saved, clips)) is not None]
+    if not reels:
+        raise RunError(f"{', '.join(named)} were judged on no mixture in common; judge them with the same trials.")
+    return Scrubber(reels, rule)
+
+
+def scrub_frames(
+    frames: Sequence[UInt8[np.ndarray, "height width 3"]],
+    maps: Float[Tensor, "frames sources rows columns"] | Mapping[str, Float[Tensor, "frames sources rows columns"]],
+    names: Sequence[str],
+    seconds: Sequence[float],
+    waveform: Float[np.ndarray, " time"] | None,
+    rate: int,
+    rule: str = "min_max(0.5)",
+) -> Scrubber:
+    """Return a scrubber over a video's frames and maps in the course of time. Introduced in 13_your_own_video.ipynb.
+
+    ``frames`` may be read when they are asked for (anything with a length and places). ``names`` are those of the
+    sources, ``seconds`` the frames' times, ``waveform`` the whole sound, mono in -1..1 at ``rate`` Hz (a rate that MP3
+    has), None without sound. ``maps`` of several methods come as a mapping. All maps have one scale, so that heat
+    fades where nothing sounds. Raises DataError where the lengths differ.
+    """
+    of = dict(maps) if isinstance(maps, Mapping) else {"": maps}
+    lengths = {len(frames), len(seconds), *(len(value) for value in of.values())}
+    if len(lengths) > 1 or 0 in lengths or any(value.shape[1] != len(names) for value in of.values()):
+        shapes = ", ".join(str(tuple(value.shape[:2])) for value in of.values())
+        raise DataError(
+            f"{len(frames)} frames, {len(seconds)} times and {len(names)} names do not fit maps of (frames, sources) "
+            f"{shapes}: there must be a map for every frame and source, and at least one frame."
+        )
+    names, seconds = tuple(names), tuple(map(float, seconds))
+
+    def read(place: int) -> Scene:
+        return Scene(np.asarray(frames[place])[None], names, f"{seconds[place]:.2f} s of {seconds[-1]:.2f} s")
+
+    colours = class_colours(names)
+    scrubber = Scrubber([Reel("the video", of, read, colours, rate, seconds, waveform)], rule)
+    scrubber.alike.value = True
+    return scrubber
+
+
+def _by_name(runs: Run | Sequence[Run] | Mapping[str, Run]) -> dict[str, Run]:
+    if isinstance(runs, Mapping):
+        return dict(runs)
+    listed = [runs] if isinstance(runs, Run) else list(runs)
+    if not listed:
+        raise RunError("There are no runs to look at: train and judge a method first.")
+    methods = [run.folder.parents[1].name for run in listed]
+    return {
+        _readable(method) if methods.count(method) == 1 else f"{_readable(method)} {run.folder.name}": run
+        for method, run in zip(methods, listed, strict=True)
+    }
+
+
+def _maps_of(run: Run, store: Store) -> dict[str, dict[str, Tensor]]:
+    """Return a run's maps by "<subset>-<geometry>"; raise RunError where there are none or they are of other data."""
+    if not (run.folder / "maps.safetensors").exists():
+        raise RunError(f"{shown(run.folder)} has no maps to look at: judge it with avnb.evaluate.judge first.")
+    found: dict[str, dict[str, Tensor]] = {}
+    for name, value in run.load_maps().items():
+        key, _, part = name.rpartition("/")
+        found.setdefault(key, {})[part] = value
+    for key, parts in found.items():
+        mixtures = parts["mixtures"].numpy()
+        sources = parts["classes"].shape[1]
+        heard = mixtures[:, :sources] if mixtures.shape[1] > 1 else mixtures
+        if mixtures.max() >= len(store) or (sounding_classes(store, heard) != parts["classes"].numpy()).any():
+            raise RunError(f'{shown(run.folder)} ({key}) was judged on other clips than those of "{store.name}" here.')
+    return found
+
+
+def _reel_of_clips(
+    store: Store, key: str, saved: Mapping[str, Mapping[str, Mapping[str, Tensor]]], clips: int
+) -> Reel | None:
+    """Return the mixtures of one kind that all runs were judged on; None where there are none."""
+    places = {
+        name: {tuple(mixture): place for place, mixture in enumerate(of[key]["mixtures"].tolist())}
+        for name, of in saved.items()
+    }
+    first = next(iter(places.values()))
+    common = [mixture for mixture in first if all(mixture in there for there in places.values())]
+    if not common:
+        return None
+    common = [common[int(k)] for k in np.linspace(0, len(common) - 1, min(clips, len(common))).round()]
+    sources = next(iter(saved.values()))[key]["classes"].shape[1]
+    maps = {}
+    for name, of in saved.items():
+        chosen = of[key]["maps"][[places[name][mixture] for mixture in common]]
+        maps[name] = chosen.expand(-1, sources, -1, -1) if chosen.shape[1] == 1 else chosen
+    subset, _, geometry = key.partition("-")
+    recipe = Recipe(sources, geometry)
+
+    def read(place: int) -> Scene:
+        batch = make_batch(store, np.array([common[place]]), recipe, truth=True)
+        return Scene(
+            batch.frames.numpy().transpose(0, 2, 3, 1),
+            tuple(store.classes[k] for k in batch.source_classes.flatten()),
+            " + ".join(store.ids[k].decode() for k in common[place]),
+            batch.truth.flatten(0, 1) if geometry == "separate" else batch.truth[0],
+            batch.mixture[0].numpy(),
+        )
+
+    label = _readable(subset) if geometry == "single" else f"{_readable(subset)}, {_readable(geometry)}"
+    return Reel(label, maps, read, class_colours(store.classes), store.shape.rate)
+
+
+# ------------------------------------------------------------------------------------------------- parts of the page
+
+LEGEND = (
+    '<div class="avnb-legend"><svg><path d="M0 6H30" stroke="#0072b2" stroke-width="3"/></svg>where it truly is<br>'
+    '<svg><path d="M0 6H30" stroke-dasharray="5 3.5"/></svg>region that the rule cuts<br>'
+    '<svg><path d="M15 1V11"/></svg>what the centre alone scores<br>'
+    "<span>Arrow keys move the slider that has the focus; Home and End jump.</span></div>"
+)
+
+STYLE = """
+.avnb-scrubber {color: var(--jp-ui-font-color1, #222); font-size: 13px; padding: 4px 0}
+.avnb-stage {background: #121216; border-radius: 8px; padding: 8px; overflow: hidden}
+.avnb-caption {color: var(--jp-ui-font-color2, #666); font-size: 12px; line-height: 20px; text-align: center;
+  white-space: nowrap; overflow: hidden; text-overflow: ellipsis}
+.avnb-title {text-transform: uppercase; letter-spacing: .08em; font-size: 11px; line-height: 22px; margin-top: 4px;
+  color: var(--jp-ui-font-color2, #666); border-bottom: 1px solid var(--jp-border-color2, #ddd)}
+.avnb-legend {color: var(--jp-ui-font-color2, #666); font-size: 12px; line-height: 19px; padding-top: 6px}
+.avnb-legend svg {width: 30px; height: 12px; margin-right: 6px; vertical-align: middle; stroke: currentColor;
+  stroke-width: 2}
+.avnb-strip {display: block; height: 28px; margin: 0 84px 0 9px; width: calc(100% - 93px)}
+.avnb-scrubber .jupyter-button.mod-active {background: #0072b2; color: white}
+.avnb-scrubber .widget-toggle-buttons {display: flex; align-items: baseline; gap: 8px}
+.avnb-scores {border-collapse: collapse; width: 100%; line-height: 22px; font-variant-numeric: tabular-nums}
+.avnb-scores th {font-weight: normal; text-align: left; color: var(--jp-ui-font-color2, #666); font-size: 12px}
+.avnb-scores td {padding: 1px 10px 1px 0; white-space: nowrap}
+.avnb-scores i {display: inline-block; width: 10px; height: 10px; border-radius: 3px; margin-right: 6px}
+.avnb-bar {position: relative; height: 10px; border-radius: 3px; background: var(--jp-layout-color2, #e8e8ec);
+  width: calc(100% - 38px); min-width: 60px; display: inline-block; margin-right: 8px}
+.avnb-bar b {position: absolute; left: 0; top: 0; bottom: 0; border-radius: 3px}
+.avnb-bar u {position: absolute; top: -3px; bottom: -3px; width: 2px; background: var(--jp-ui-font-color1, #222)}
+"""
+
+
+def _bar(value: float, floor: float, colour: str) -> str:
+    """Return a table's cell with a bar of ``value`` in 0..1, its percentage, and a mark at ``floor``."""
+    mark = f'<u style="left:{100 * floor:.1f}%" title="centre: {100 * floor:.0f}"></u>'
+    bar = f'<div class="avnb-bar"><b style="width:{100 * value:.1f}%;background:{colour}"></b>{mark}</div>'
+    return f'<td style="width:36%">{bar}{100 * value:.0f}</td>'
+
+
+def _bars(values: Float[np.ndarray, " scenes"], floors: Float[np.ndarray, " scenes"]) -> str:
+    """Return a bar a scene, as high as its AP, pale where the centre of the picture does better."""
+    bars = "".join(
+        f'<rect x="{x + 0.1:.1f}" y="{1 - value:.3f}" width=".8" height="{value:.3f}" '
+        f'opacity="{0.9 if value >= floor else 0.35}"/>'
+        for x, (value, floor) in enumerate(zip(np.nan_to_num(values), np.nan_to_num(floors), strict=True))
+    )
+    return _svg(f'<g fill="#0072b2">{bars}</g>', len(values), "AP of each clip; pale: the centre does better")
+
+
+def _waveform(sound: Float[np.ndarray, " time"], columns: int = 400) -> str:
+    """Return a sound's outline."""
+    peaks = np.array([np.abs(part).max(initial=0) for part in np.array_split(sound, columns)])
+    peaks = np.maximum(0.02, peaks / max(1e-6, peaks.max()))
+    bars = "".join(
+        f'<rect x="{x}" y="{(1 - peak) / 2:.3f}" width=".8" height="{peak:.3f}"/>' for x, peak in enumerate(peaks)
+    )
+    return _svg(f'<g fill="#0072b2" opacity=".8">{bars}</g>', columns, "the sound")
+
+
+def _svg(inside: str, width: int, title: str) -> str:
+    box = f'viewBox="0 0 {width} 1" preserveAspectRatio="none"'
+    return f'<svg class="avnb-strip" {box}><title>{title}</title>{inside}</svg>'
+
+
+def _near_square(panels: list[Panel]) -> list[list[Panel]]:
+    columns = int(np.ceil(np.sqrt(len(panels))))
+    return [panels[start : start + columns] for start in range(0, len(panels), columns)]
+
+
+def _readable(name: str) -> str:
+    return name.replace("_", " ")

@@ -1,0 +1,251 @@
+"""Stopped at any moment, in any way, avnb-prepare goes on where it was; in parts on several machines it ends the same.
+
+20 kills of 500 clips are run with ``AVNB_KILLS=20``; by default there are 3 of 100 clips, to keep the suite short.
+"""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from films import film, recording, still
+
+from avnb.data import prepare
+from avnb.data.folder import read_info, read_rows
+from avnb.data.importers import workers
+from avnb.errors import DataError
+
+KILLS = int(os.environ.get("AVNB_KILLS", "3"))
+CLIPS = 500 if KILLS >= 20 else 100
+EACH = 4  # clips of a file
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file of a folder, the hidden ones too."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def write_videos(folder: Path, files: int) -> Path:
+    """Films that are all links to a few, which is quick to write."""
+    films = [film(folder / f"drum/{k}.mp4", (), 1, pitch=200 + 50 * k) for k in range(5)]
+    for k in range(5, files):
+        os.link(films[k % 5], folder / f"drum/{k}.mp4")
+    return folder
+
+
+def command(videos: Path, out: Path, *more: object) -> list[str]:
+    arguments = [
+        "folder",
+        "--videos",
+        videos,
+        "--out",
+        out,
+        "--every",
+        1 / EACH,
+        "--seconds",
+        0.5,
+        "--workers",
+        2,
+        *more,
+    ]
+    return [str(part) for part in arguments]
+
+
+def start(arguments: list[str]) -> subprocess.Popen:
+    code = "import sys; from avnb.data.prepare import main; sys.exit(main())"
+    return subprocess.Popen([sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def test_killed_at_random_and_continued_it_ends_as_if_nothing_had_been(tmp_path):
+    videos = write_videos(tmp_path / "videos", CLIPS // EACH)
+    out, whole = tmp_path / "out", tmp_path / "whole"
+    began = time.monotonic()
+    assert prepare.main(command(videos, out)) == 0
+    lasted = max(1.0, time.monotonic() - began)
+    expected = contents(out)
+    assert sum(name.startswith("frames/") for name in expected) == CLIPS
+    out.rename(whole)
+    draw, unfinished = random.Random(7), 0
+    for kill in range(KILLS):
+        process = start(command(videos, out))
+        # From before anything is made to after the end; a starting interpreter takes a while of its own.
+        time.sleep(draw.uniform(0.2, 0.5 + 1.2 * lasted))
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        if (out / "dataset.json").exists():
+            assert len(read_rows(out, read_info(out).classes)) == CLIPS
+        elif (out / ".prepare/command.json").exists():
+            unfinished += 1
+            with pytest.raises(DataError, match="not prepared to the end. Continue with: avnb-prepare folder --videos"):
+                read_info(out)
+        time.sleep(0.3)  # let the workers of the killed process find out
+        assert prepare.main(command(videos, out)) == 0
+        assert contents(out) == expected, f"kill {kill}"
+        out.rename(tmp_path / f"killed-{kill}")
+    assert unfinished or KILLS < 3
+
+
+@pytest.fixture
+def prepared(tmp_path: Path) -> tuple[Path, Path]:
+    videos, out = write_videos(tmp_path / "videos", 6), tmp_path / "out"
+    assert prepare.main(command(videos, out)) == 0
+    return videos, out
+
+
+def test_a_second_call_makes_only_what_is_missing(prepared, capsys):
+    videos, out = prepared
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*.*") if path.suffix in (".jpg", ".flac")}
+    stamp = (out / "metadata.jsonl").stat().st_mtime_ns
+    assert prepare.main(command(videos, out)) == 0
+    assert (out / "metadata.jsonl").stat().st_mtime_ns == stamp  # else the store would decode all of it again
+    (out / "frames/drum-3_00004.jpg").unlink()
+    (out / "audio/drum-4.flac").write_bytes(b"cut short")
+    film(videos / "drum/new.mp4", (), 1)
+    assert prepare.main(command(videos, out)) == 0
+    after = {path: path.stat().st_mtime_ns for path in before}
+    changed = {path.name.split("_")[0].split(".")[0] for path in before if after[path] != before[path]}
+    assert changed == {"drum-3", "drum-4"}
+    assert len(read_rows(out, ("drum",))) == 7 * EACH
+
+
+def test_what_is_no_longer_asked_for_is_removed(prepared):
+    videos, out = prepared
+    (videos / "drum/2.mp4").unlink()
+    assert prepare.main(command(videos, out, "--every", 0.5)) == 0
+    rows = read_rows(out, ("drum",))
+    assert len(rows) == 5 * 2
+    assert {row.frame for row in rows} == {f"frames/{path.name}" for path in (out / "frames").iterdir()}
+
+
+def test_a_folder_in_the_making_is_no_benchmark(prepared):
+    videos, out = prepared
+    film(videos / "drum/new.mp4", (), 1)
+    (out / "dataset.json").unlink()
+    with pytest.raises(DataError, match="Continue with: avnb-prepare folder"):
+        read_info(out)
+
+
+def test_a_torn_journal_is_read_to_the_tear(prepared):
+    videos, out = prepared
+    expected = contents(out)
+    journal = out / ".prepare/journal.jsonl"
+    journal.write_bytes(journal.read_bytes()[:-200])
+    (out / "dataset.json").unlink()
+    assert prepare.main(command(videos, out)) == 0
+    assert contents(out) == expected
+
+
+def test_two_at_a_time_are_refused(prepared, capsys):
+    videos, out = prepared
+    with prepare.only_one(out):
+        assert prepare.main(command(videos, out)) == 1
+    assert "is being written by another avnb-prepare" in capsys.readouterr().err
+
+
+def test_another_data_set_does_not_take_over_a_folder(prepared, capsys, tmp_path):
+    videos, out = prepared
+    assert prepare.main(["kinetics400", *command(videos, out)[1:]]) == 1
+    assert 'holds "folder", part 1/1' in capsys.readouterr().err
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/dataset.json").write_text("{}")
+    assert prepare.main(command(videos, tmp_path / "mine")) == 1
+    assert "a benchmark that avnb-prepare did not make" in capsys.readouterr().err
+
+
+def test_parts_of_several_machines_merge_to_what_one_would_have_made(prepared, tmp_path, capsys):
+    videos, out = prepared
+    parts = [tmp_path / f"part-{k}" for k in (1, 2, 3)]
+    for number, part in enumerate(parts, start=1):
+        assert prepare.main(command(videos, part, "--shard", f"{number}/3")) == 0
+    names = [{path.name for path in (part / "frames").iterdir()} for part in parts]
+    assert not names[0] & names[1] | names[0] & names[2] | names[1] & names[2]
+    merged = tmp_path / "merged/out"
+    assert prepare.main(["merge", *map(str, parts), "--out", str(merged)]) == 0
+    expected = {name: data for name, data in contents(out).items() if not name.startswith((".prepare", "report"))}
+    found = contents(merged)
+    for info in (expected, found):  # a user's own data set is called as its folder
+        info["dataset.json"] = json.loads(info["dataset.json"]) | {"name": ""}
+    assert found == expected
+    assert prepare.main(["merge", str(parts[0]), str(parts[0]), "--out", str(tmp_path / "twice")]) == 1
+    assert "is in two of the parts" in capsys.readouterr().err
+
+
+# Worker processes
+
+
+def request(tmp_path: Path, source: Path) -> workers.Request:
+    clip = {"id": "c", "split": "train", "subset": "solo", "labels": [], "things": [], "time": 0.5, "frame": None,
+            "picture": str(still(tmp_path / "c.jpg")), "mask": None}  # fmt: skip
+    job = {"id": "j", "source": str(source), "video": "v", "cuts": [clip], "every": 0.0, "of": []}
+    return {"job": job, "folder": str(tmp_path), "rate": 8000, "seconds": 0.5}
+
+
+def done(requests: list[workers.Request], tmp_path: Path, count: int = 1) -> dict[int, workers.Result]:
+    results: dict[int, workers.Result] = {}
+    workers.do_all(iter(enumerate(requests)), count, tmp_path / "scratch", results.__setitem__)
+    return results
+
+
+def test_a_worker_that_crashes_costs_one_file(tmp_path):
+    fine = recording(tmp_path / "fine.wav", 1)
+    crash = request(tmp_path, fine)
+    del crash["seconds"]  # stands for a fault in the decoder: the worker dies of it
+    results = done([request(tmp_path, fine), crash, request(tmp_path, fine)], tmp_path)
+    assert [len(results[k]["rows"]) for k in range(3)] == [1, 0, 1]
+    assert "the decoder crashed (exit status 1)" in results[1]["broken"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_worker_that_hangs_costs_one_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(workers, "PATIENCE", 3.0)
+    os.mkfifo(tmp_path / "endless.wav")  # opening it waits for a writer who never comes
+    fine = recording(tmp_path / "fine.wav", 1)
+    results = done([request(tmp_path, tmp_path / "endless.wav"), request(tmp_path, fine)], tmp_path)
+    assert results[0]["broken"] == "took more than 3 s"
+    assert len(results[1]["rows"]) == 1
+
+
+def test_workers_end_with_the_process_that_started_them(tmp_path):
+    videos = write_videos(tmp_path / "videos", 40)
+    process = start(command(videos, tmp_path / "out"))
+    journal = tmp_path / "out/.prepare/journal.jsonl"
+    for _ in range(600):
+        if journal.exists() and journal.stat().st_size:
+            break
+        time.sleep(0.05)
+    children = (
+        [int(pid) for pid in os.listdir("/proc") if pid.isdigit() and _parent(int(pid)) == process.pid]
+        if (os.path.isdir("/proc"))
+        else []
+    )
+    process.kill()
+    process.communicate()
+    if not children:
+        pytest.skip("this system does not list the children of a process")
+    for _ in range(100):
+        if not any(os.path.exists(f"/proc/{pid}") and _parent(pid) is not None for pid in children):
+            break
+        time.sleep(0.1)
+    assert not [pid for pid in children if os.path.exists(f"/proc/{pid}")]
+
+
+def _parent(pid: int) -> int | None:
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+    except OSError:
+        return None
+
+
+def test_what_goes_wrong_in_keeping_a_result_stops_everything(tmp_path):
+    fine = recording(tmp_path / "fine.wav", 1)
+
+    def keep(number: int, result: workers.Result) -> None:
+        raise DataError("the disk is full")
+
+    with pytest.raises(DataError, match="the disk is full"):
+        workers.do_all(iter(enumerate([request(tmp_path, fine)] * 20)), 2, tmp_path / "scratch", keep)
