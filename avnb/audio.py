@@ -55,6 +55,24 @@ class FrontEnd(nn.Module):
         return f"rate={self.rate}, n_fft={self.n_fft}, hop={self.hop}"
 
 
+class Resampled(nn.Module):
+    """A front end that is given waveforms at ``rate`` Hz and first brings them to its own rate.
+
+    Low-pass filtered, and in full precision also under autocast, whose half precision would drown quiet bins in noise.
+    Introduced in notebooks/02_ez_vsl.ipynb.
+    """
+
+    def __init__(self, front: FrontEnd, rate: int):
+        from torchaudio.transforms import Resample
+
+        super().__init__()
+        self.resample, self.front = Resample(rate, front.rate), front
+
+    def forward(self, waveform: Float[Tensor, "batch time"]) -> Float[Tensor, "batch 1 bins frames"]:
+        with torch.autocast(waveform.device.type, enabled=False):
+            return self.front(self.resample(waveform))
+
+
 class LinearLogSpectrogram(FrontEnd):
     """The 257-bin log spectrogram of EZ-VSL, AVGN and LVS: ln(power density + 1e-7) / 12, about -1.34 (silence) to 0.
 

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
 COPIED = ("aac", "mp3", "ac3", "eac3", "opus", "flac", "alac")  # sounds that an MP4 carries as they are
 LAYOUTS = {"1 channels": "mono", "2 channels": "stereo", "6 channels": "5.1", "8 channels": "7.1"}  # a WAV need not say
-HEAT = 0.75  # of a picture that the hottest place hides
+HEAT = 0.85  # of a picture that the hottest place hides
 GREY = 0.35  # of a picture's colour is left, so that the heat's can be told
+LIT = 0.3  # the strength from which a source's name is lit
 GRID = 64  # rows and columns on which heat is made before it is enlarged
 LEGEND = 0.055  # of the picture's height: a name's line
 CLOCK = Fraction(1, 90_000)  # the time base of the written pictures, which every frame rate fits
@@ -111,7 +112,7 @@ class HeatVideo:
     def _legend(self, planes: Planes, strengths: np.ndarray) -> None:
         """Write the sources' names on their colours into the upper left corner; the silent are dim."""
         for number, strength in enumerate(strengths):
-            patch = self._badges[number][int(strength >= 0.5)]
+            patch = self._badges[number][int(strength >= LIT)]
             step = planes[0].shape[0] // planes[1].shape[0]
             top, left = (4 + number * (patch[0].shape[0] + 2)) // step * step, 4
             for plane, part in zip(planes, patch, strict=True):

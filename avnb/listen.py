@@ -87,7 +87,7 @@ def judge_separation(
         row = _protocol(name, store, trial, int(scores.kept.sum()))
         row["classes"] = "best_pairing" if name in NAMELESS else "none"
         row["dropped"] = scores.dropped
-        rows.append(row | {metric: _finite(value) for metric, value in scores.means.items()})
+        rows.append(row | {metric: _told(value) for metric, value in scores.means.items()})
     return rows
 
 
@@ -161,7 +161,7 @@ def judge_retrieval(method: Method, store: Store, limit: int = 0, progress: bool
         ("random", chance(classes, videos)),
     ):
         row = _protocol(name, store, trial, len(clips)) | {"gallery": len(clips)}
-        rows.append(row | {metric: _finite(value) for metric, value in scores.items()})
+        rows.append(row | {metric: None if math.isnan(value) else round(value, 2) for metric, value in scores.items()})
     return rows
 
 
@@ -200,6 +200,6 @@ def _joined(parts: Sequence[Separation]) -> Separation:
     return Separation(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
-def _finite(value: float) -> float | None:
-    """Return a number that JSON has: None where nothing was judged, and for 100 dB and more."""
-    return round(value, 2) if math.isfinite(value) and value < 100 else None
+def _told(decibels: float) -> float | None:
+    """Return a ratio to be shown and written: None where nothing was judged or nothing is wrong (100 dB)."""
+    return round(decibels, 2) if decibels < 100 else None

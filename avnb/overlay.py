@@ -6,6 +6,7 @@ dashed white line. Introduced in notebooks/10_heatmaps.ipynb.
 """
 
 import functools
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -24,7 +25,7 @@ STAGE = (18, 18, 22)  # behind the panels
 NOTE = (0.07, 0.07, 0.09)  # behind a panel's note
 GAP = 8  # pixels between panels
 CORNER = 6  # pixels of a badge's distance from the corner
-Line = Float[np.ndarray, "points 2"]  # x, y in pixels
+Line = Float[np.ndarray, "_ 2"]  # x, y in pixels
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,13 @@ class Look:
 class Panel:
     """What is painted into one panel. Introduced in notebooks/10_heatmaps.ipynb.
 
-    ``heat`` is in 0..1 and of any size, it is enlarged bilinearly. ``truth`` and ``region`` are outlines in pixels of
-    the frame, as ``outlines`` returns them. ``name`` stands on ``colour``, ``note`` beside it on black.
+    ``heat`` is in 0..1 and of any size, it is enlarged bilinearly; None leaves the frame as it is. ``truth`` and
+    ``region`` are outlines in pixels of the frame, as ``outlines`` returns them. ``name`` stands on ``colour``, and
+    ``note`` beside it on black.
     """
 
     frame: UInt8[np.ndarray, "height width 3"]
-    heat: Float[np.ndarray, "rows columns"]
+    heat: Float[np.ndarray, "rows columns"] | None
     name: str = ""
     note: str = ""
     colour: Colour = (0.9, 0.9, 0.9)
@@ -85,6 +87,15 @@ def paint(
     return np.asarray(picture)
 
 
+def scaled(
+    values: Float[np.ndarray, "rows columns"], low: float | None = None, high: float | None = None
+) -> Float[np.ndarray, "rows columns"]:
+    """Return a map as heat in 0..1: from its lowest to its highest value, or those given; a constant map has none."""
+    low = float(values.min()) if low is None else low
+    high = float(values.max()) if high is None else high
+    return (values - low) / (high - low) if high > low else np.zeros_like(values)
+
+
 def outlines(place: Bool[np.ndarray, "height width"], outer: bool = False) -> list[Line]:
     """Return the border of a region as closed lines in pixels, smoothed over 3x3 pixels; ``outer`` leaves holes out.
 
@@ -107,11 +118,22 @@ def outlines(place: Bool[np.ndarray, "height width"], outer: bool = False) -> li
     return found
 
 
+def as_jpeg(pixels: UInt8[np.ndarray, "height width 3"], quality: int, **options: int) -> bytes:
+    """Return a picture as JPEG; ``quality`` is 1 to 95, ``options`` are Pillow's."""
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=quality, **options)
+    return file.getvalue()
+
+
 def _heated(panel: Panel, look: Look, size: tuple[int, int]) -> "Image":
     """Return a panel's frame of ``size`` (width, height) under its heat."""
     from PIL import Image
 
     frame = Image.fromarray(panel.frame).resize(size, Image.Resampling.BICUBIC)
+    if panel.heat is None:
+        return frame
     heat = Image.fromarray(255 * panel.heat.astype(np.float32).clip(0, 1))
     level = heat.resize(size, Image.Resampling.BILINEAR).convert("L")
     pale = frame.convert("L").point([77 + 178 * grey // 255 for grey in range(256)]).convert("RGB")

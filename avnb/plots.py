@@ -33,6 +33,7 @@ Colour = tuple[float, float, float]  # red, green, blue in 0..1
 DPI = 80
 TITLE = 10  # points
 INK = "#222222"
+SOUNDING, SILENT = (0.0, 0.62, 0.45), (0.84, 0.37, 0.0)  # green and red that everyone tells apart (Okabe and Ito)
 JPEG = {"quality": 75, "optimize": True, "progressive": True}
 LOUD = 0.999  # a player's highest peak
 
@@ -168,17 +169,53 @@ def show_heatmaps(
     return figure
 
 
+def show_scenes(
+    frames: UInt8[Tensor, "scenes 3 height width"],
+    maps: Float[Tensor, "scenes objects rows columns"],
+    places: Float[Tensor, "scenes objects height width"],
+    names: Sequence[Sequence[str]],
+    sounding: int = 2,
+    title: str = "",
+) -> "matplotlib.figure.Figure":
+    """Show a row a scene: its frame, then the map of each object's class as heat from 0 to the scene's highest value.
+
+    The first ``sounding`` objects of a scene sound and are outlined in green, solid; the others are silent, in red,
+    dashed. Above each map stands its mean value on its object, in percent. Introduced in notebooks/05_dsol.ipynb.
+    """
+    scenes, objects = maps.shape[:2]
+    figure, axes = _subplots(scenes, 1 + objects, (10 / (1 + objects), 10 / (1 + objects) + 0.2), title)
+    large = upsample(maps.detach().float().cpu(), frames.shape[-2:]).numpy()
+    inside = places.cpu().numpy() > 0
+    for row, panels in enumerate(axes):
+        frame = frames[row].cpu().numpy().transpose(1, 2, 0)
+        panels[0].imshow(frame)
+        for k, panel in enumerate(panels[1:]):
+            silent = k >= sounding
+            colour, line = (SILENT, "dashed") if silent else (SOUNDING, "solid")
+            panel.imshow(heat_over(frame, large[row, k], (0.0, float(large[row].max()))))
+            for shown in (panels[0], panel):
+                _outline(shown, inside[row, k], colour, line)
+            level = 100 * large[row, k][inside[row, k]].mean() if inside[row, k].any() else np.nan
+            _badge(panel, f"{_readable(names[row][k])}   {level:.0f}", colour, silent=silent)
+        for panel in panels:
+            _without_axes(panel)
+    return figure
+
+
 def heat_over(
-    frame: UInt8[np.ndarray, "height width 3"], heat: Float[np.ndarray, "height width"]
+    frame: UInt8[np.ndarray, "height width 3"],
+    heat: Float[np.ndarray, "height width"],
+    limits: tuple[float, float] | None = None,
 ) -> UInt8[np.ndarray, "height width 3"]:
     """Return the frame in pale grey under the map's heat (inferno, from the map's lowest to its highest value).
 
-    A constant map has no heat. Introduced in notebooks/01_data_mixing.ipynb.
+    A constant map has no heat. ``limits`` are the values of no heat and of all, where maps are to be compared.
+    Introduced in notebooks/01_data_mixing.ipynb.
     """
     from matplotlib import colormaps
 
-    spread = heat.max() - heat.min()
-    scaled = (heat - heat.min()) / spread if spread > 0 else np.zeros_like(heat)
+    low, high = limits or (heat.min(), heat.max())
+    scaled = ((heat - low) / (high - low)).clip(0, 1) if high > low else np.zeros_like(heat)
     grey = frame @ np.array([0.299, 0.587, 0.114]) / 255
     pale = np.repeat((0.3 + 0.7 * grey)[..., None], 3, axis=2)
     cover = (0.2 + 0.55 * scaled)[..., None]  # the picture stays readable where it is cold

@@ -118,6 +118,21 @@ def find_runs(method: str = "*", benchmark: str = "*") -> list[Run]:
     return [Run(folder) for folder in sorted(folders, key=lambda path: -(path / "metrics.json").stat().st_mtime)]
 
 
+def start_from(model: nn.Module, method: str, name: str) -> None:
+    """Put the best epoch of another run into ``model``, before it is trained (OneAVM, Table 4).
+
+    ``name`` is "benchmark/run" as under outputs/<method>, or a run's folder. Raises RunError naming the runs there are.
+    Introduced in notebooks/06_one_avm.ipynb.
+    """
+    places = outputs_dir() / method / name, Path(name)
+    folder = next((place for place in places if (place / "history.json").exists()), None)
+    if folder is None:
+        there = sorted(path.parent for path in (outputs_dir() / method).glob("*/*/history.json"))
+        known = ", ".join(f"{path.parent.name}/{path.name}" for path in there) or "none yet"
+        raise RunError(f'init_from = "{name}" is no run of {method} with a finished epoch. There are: {known}.')
+    Run(folder).load_best(model)
+
+
 def saved_state(model: nn.Module) -> dict[str, Tensor]:
     """Return the state that a run keeps: everything but frozen trunks, which come with the packages."""
     frozen = tuple(f"{name}." for name, module in model.named_modules() if getattr(module, "frozen", False))

@@ -62,9 +62,9 @@ class Examples:
 def fit(method: Method, store: Store, run: Run, progress: bool = True) -> list[dict[str, Any]]:
     """Train ``method`` on the store's solo clips, a checkpoint an epoch, and return the history.
 
-    Continues where ``run`` stands; leaves the weights of the best validation epoch in ``method``. Raises RunError on
-    a loss that is not a number, naming the batch, and SettingsError on a batch larger than the split. Ctrl-C keeps
-    every finished epoch.
+    Continues where ``run`` stands; leaves the weights of the epoch that counts, ``run.best``, in ``method``. Raises
+    RunError on a loss that is not a number, naming the batch, and SettingsError on a batch larger than the split.
+    Ctrl-C keeps every finished epoch.
     """
     from tqdm.auto import tqdm
 
@@ -100,6 +100,7 @@ def fit(method: Method, store: Store, run: Run, progress: bool = True) -> list[d
             row["pairs_per_second"] = round(per_epoch * settings.batch_size / seconds, 1)
             # A stage begins where the one before ended, and is judged on other mixtures: its own best epoch counts.
             better = run.best is None or plan[run.best][0] != number or _score(row) >= _score(run.history[run.best])
+            better = better or method.KEEPS == "last"
             run.save_epoch(method, optimizer, row, better)
             bar.update()
     except KeyboardInterrupt:

@@ -4,8 +4,9 @@ Introduced in notebooks/09_tsne.ipynb.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -29,9 +30,10 @@ def load_method(run: Run, classes: int, device: str = "auto") -> Method:
     read or do not fit its weights.
     """
     settings = replace(settings_of(run), device=pick_device(device))
-    if hasattr(settings, "pretrained"):
-        settings = replace(settings, pretrained=False)  # every weight is the run's: nothing need be downloaded
-    method = METHODS[settings.METHOD](settings, classes)
+    # Every weight is the run's: none need be downloaded only to be replaced.
+    built_with = replace(settings, pretrained=False) if hasattr(settings, "pretrained") else settings
+    method = METHODS[settings.METHOD](built_with, classes)
+    method.settings = settings
     run.load_best(method)
     return method.to(settings.device, memory_format=torch.channels_last).eval()
 
@@ -61,12 +63,12 @@ def usual_run(name: str, benchmark: str, origin: str) -> Run | None:
     return min(usual or runs[:1], key=lambda run: (settings_of(run).limit > 0, settings_of(run).seed), default=None)
 
 
-def is_usual(settings: Settings) -> bool:
-    """Tell whether the settings are a preset's own, whatever the data, the seed and the device."""
-    told = {name: getattr(settings, name) for name in OF_THE_DATA}
+def is_usual(settings: Settings, but_for: Mapping[str, Any] = MappingProxyType({})) -> bool:
+    """Tell whether the settings are a preset's own, ``but_for`` what is named, whatever the data, seed and device."""
+    told = {name: getattr(settings, name) for name in OF_THE_DATA} | dict(but_for)
     preset = type(settings)(**told).resolve(settings.device)
-    aside = {*NOT_PART_OF_THE_RESULT, "pretrained"}
-    return all(getattr(settings, name) == value for name, value in preset.as_dict().items() if name not in aside)
+    told_apart = preset.as_dict().keys() - set(NOT_PART_OF_THE_RESULT)
+    return all(getattr(settings, name) == getattr(preset, name) for name in told_apart)
 
 
 def trained_methods(

@@ -33,8 +33,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-HEARD = 0.5  # the probability from which a class is said to sound
+HEARD = 0.3  # the probability that a class must once reach to be a source: trained on few clips, none is sure
 AT_ONCE = 8  # pictures that the network sees in one go
+BAR = "{desc}: {percentage:3.0f}%|{bar}| {n:.1f} of {total} s [{elapsed}<{remaining}]"
 KEPT = 160  # moments at most that a result holds for the scrubber, spread over the whole video
 SHOWN = 320  # pixels of the longer side of the pictures it holds
 GRID = 112  # rows and columns on which a map's box is found
@@ -285,7 +286,7 @@ class _Asker:
         done = 0.0
         with (
             HeatVideo(path, self.picture.size, self.heard, self.names, [colours[name] for name in self.names]) as video,
-            tqdm(total=round(self.lasts, 1) or None, desc="localize", unit="s", disable=not progress) as bar,
+            tqdm(total=round(self.lasts, 1) or None, desc="localize", disable=not progress, bar_format=BAR) as bar,
         ):
             for seconds, frame in self.pictures():
                 while after is not None and after.seconds <= seconds:

@@ -11,7 +11,7 @@ import html
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from avnb.data.store import Store
 from avnb.errors import DataError, RunError
 from avnb.metrics.localization import ThresholdRule, average_precision, iou, threshold_rule, upsample
 from avnb.metrics.trivial import trivial_maps
-from avnb.overlay import COLOUR_MAPS, Line, Look, Panel, outlines, paint
+from avnb.overlay import COLOUR_MAPS, Line, Look, Panel, as_jpeg, outlines, paint, scaled
 from avnb.paths import shown
 from avnb.plots import Colour, class_colours, player
 from avnb.runs import Run
@@ -42,6 +42,15 @@ RULES = {
     "min-max (Mix-and-Localize)": ("min_max", 0.4),
     "absolute": ("absolute", 0.5),
 }
+
+
+@runtime_checkable
+class Frames(Protocol):
+    """Anything with a length whose places hold RGB frames: an array, a list, a reader of files."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, place: int, /) -> UInt8[np.ndarray, "height width 3"]: ...
 
 
 @dataclass(frozen=True)
@@ -74,7 +83,7 @@ class Reel:
     def __init__(
         self,
         label: str,
-        maps: Mapping[str, Float[Tensor, "scenes sources rows columns"]],
+        maps: Mapping[str, Float[Tensor, "scenes sources _ _"]],
         read: Callable[[int], Scene],
         colours: Mapping[str, Colour],
         rate: int,
@@ -153,11 +162,13 @@ class Scrubber:
         self._busy = False
         kind, _, number = rule.rstrip(")").partition("(")
         threshold_rule(rule)
-        wide = ipw.Layout(width="auto")
-        named = {"layout": wide, "style": {"description_width": "56px"}}
 
-        def choice(options: Any, **said: Any) -> ipw.Dropdown:
-            return ipw.Dropdown(options=options, **said, **named)
+        def named(kind: Any, name: str, **said: Any) -> Any:
+            style = {"description_width": "56px"}
+            return kind(description=name, layout=ipw.Layout(width="auto"), style=style, **said)
+
+        def tick(name: str, value: bool) -> ipw.Checkbox:
+            return ipw.Checkbox(value, description=name, indent=False, layout=ipw.Layout(width="auto"))
 
         self.picture = ipw.Image(format="jpeg", layout=ipw.Layout(max_width="100%", margin="auto"))
         self.slider = ipw.IntSlider(1, min=1, max=1, layout=ipw.Layout(width="auto"))
@@ -167,22 +178,20 @@ class Scrubber:
         self.caption, self.strip, self.scores = ipw.HTML(), ipw.HTML(), ipw.HTML()
         labels = [(reel.label, number) for number, reel in enumerate(self.reels)]
         several = [number for number, reel in enumerate(self.reels) if reel.sources > 1]
-        self.clips = choice(labels, value=several[0] if several else 0, description="Clips")
-        self.method = choice([EVERY], description="Method")
-        self.source = ipw.ToggleButtons(
-            options=[EVERY], description="Source", tooltip="which of the sources to look at", **named
-        )
+        orders = [("as in the data set", False), ("lowest AP first", True)]
+        rules = [(label, name) for label, (name, _) in RULES.items()]
+        cut = {"min": 0, "max": 1, "step": 0.05, "disabled": kind == "top_half"}
+        self.clips = named(ipw.Dropdown, "Clips", options=labels, value=several[0] if several else 0)
+        self.method = named(ipw.Dropdown, "Method", options=[EVERY])
+        self.source = named(ipw.ToggleButtons, "Source", options=[EVERY], tooltip="which of the sources to look at")
         self.source.style.button_width = "auto"
-        self.order = choice([("as in the data set", False), ("lowest AP first", True)], description="Order")
-        self.opacity = ipw.FloatSlider(0.75, min=0, max=1, step=0.05, description="Opacity", **named)
-        self.colour_map = choice(COLOUR_MAPS, description="Colours")
-        self.alike = ipw.Checkbox(False, description="one scale for all maps", indent=False, layout=wide)
-        self.rule = choice([(name, pair[0]) for name, pair in RULES.items()], value=kind.strip(), description="Rule")
-        self.threshold = ipw.FloatSlider(
-            float(number or 0), min=0, max=1, step=0.05, description="Cut at", disabled=kind == "top_half", **named
-        )
-        self.region = ipw.Checkbox(True, description="region", indent=False, layout=ipw.Layout(width="auto"))
-        self.truth = ipw.Checkbox(True, description="true outline", indent=False, layout=ipw.Layout(width="auto"))
+        self.order = named(ipw.Dropdown, "Order", options=orders)
+        self.opacity = named(ipw.FloatSlider, "Opacity", value=0.75, min=0, max=1, step=0.05)
+        self.colour_map = named(ipw.Dropdown, "Colours", options=COLOUR_MAPS)
+        self.alike = tick("one scale for all maps", False)
+        self.rule = named(ipw.Dropdown, "Rule", options=rules, value=kind.strip())
+        self.threshold = named(ipw.FloatSlider, "Cut at", value=float(number or 0), **cut)
+        self.region, self.truth = tick("region", True), tick("true outline", True)
         self.box = self._laid_out(ipw)
         self._load_reel()
         self.clips.observe(self._load_reel, "value")
@@ -196,8 +205,8 @@ class Scrubber:
             control.observe(self._show, "value")
 
     def _repr_mimebundle_(self, **asked: Any) -> dict[str, Any]:
-        """Return the widget, and the picture for readers without a kernel."""
-        still = base64.b64encode(self.picture.value).decode()
+        """Return the widget, and a small picture for readers without a kernel."""
+        still = base64.b64encode(as_jpeg(self.still(480), 70)).decode()
         return {**self.box._repr_mimebundle_(**asked), "image/jpeg": still}
 
     @property
@@ -217,9 +226,24 @@ class Scrubber:
             place, methods, source, look, threshold_rule(name), self.truth.value, self.region.value, self.alike.value
         )
 
-    def still(self, **changes: Any) -> UInt8[np.ndarray, "height width 3"]:
+    def still(self, widest: int = 800, **changes: Any) -> UInt8[np.ndarray, "height width 3"]:
         """Return the picture of the present view, or of one that differs from it: ``still(place=7, region=False)``."""
-        return self._paint(self.clips.value, replace(self.view, **changes))
+        return self._paint(self.clips.value, replace(self.view, **changes), widest)
+
+    def sheet(self, places: Sequence[int], panel: int = 150, **changes: Any) -> UInt8[np.ndarray, "height width 3"]:
+        """Return the scenes at ``places`` below each other, a row a source: the frame, then every method's map.
+
+        ``panel`` is a column's width in pixels; ``changes`` as in ``still``.
+        """
+        reel, rows = self.reel, []
+        for place in places:
+            scene = reel.read(place)
+            view = replace(self.view, **{"region": False, **changes, "place": place})
+            for source, name in enumerate(scene.names):
+                seen = [self._panel(reel, scene, view, method, source) for method in reel.maps]
+                frame = replace(seen[0], heat=None, name=_readable(name), note="")
+                rows.append([frame, *(replace(map_, name="") for map_ in seen)])
+        return paint(rows, self.view.look, widest=panel * len(rows[0]), highest=10**6)
 
     # ------------------------------------------------------------------------------------------ what the controls do
 
@@ -227,7 +251,8 @@ class Scrubber:
         """Fit the controls to the chosen scenes."""
         reel, self._busy = self.reel, True
         scene, video = reel.read(0), bool(reel.seconds)
-        self.method.options = [*reel.maps, *([("all, side by side", EVERY)] if len(reel.maps) > 1 else [])]
+        several = [("all, side by side", EVERY)] if len(reel.maps) > 1 else []
+        self.method.options = [(name, name) for name in reel.maps] + several
         names = scene.names if video else [str(number + 1) for number in range(reel.sources)]
         self.source.options = [("all", EVERY), *((name, number) for number, name in enumerate(names))]
         self.source.value = EVERY
@@ -282,13 +307,9 @@ class Scrubber:
     # ------------------------------------------------------------------------------------------------ what is shown
 
     def _painted(self, number: int, view: View) -> bytes:
-        from PIL import Image
+        return as_jpeg(self._paint(number, view), 88, subsampling=0)
 
-        file = io.BytesIO()
-        Image.fromarray(self._paint(number, view)).save(file, "JPEG", quality=88, subsampling=0)
-        return file.getvalue()
-
-    def _paint(self, number: int, view: View) -> UInt8[np.ndarray, "height width 3"]:
+    def _paint(self, number: int, view: View, widest: int = 800) -> UInt8[np.ndarray, "height width 3"]:
         """Paint a panel a source and method: methods below each other, sources side by side where frames are narrow."""
         reel, scene = self.reels[number], self.reels[number].read(view.place)
         shown = range(reel.sources) if view.source is None else [view.source]
@@ -298,16 +319,18 @@ class Scrubber:
             panels = [list(column) for column in zip(*panels, strict=True)]
         elif len(shown) == 1:
             panels = _near_square([row[0] for row in panels])
-        return paint(panels, view.look)
+        return paint(panels, view.look, widest)
 
     def _panel(self, reel: Reel, scene: Scene, view: View, method: str, source: int) -> Panel:
-        small = reel.maps[method][view.place, source]
-        low, high = (edge.item() for edge in (reel.maps[method] if view.alike else small).aminmax())
-        heat = ((small - low) / (high - low) if high > low else torch.zeros_like(small)).numpy()
+        ends = [edge.item() for edge in reel.maps[method].aminmax()] if view.alike else []
+        heat = scaled(reel.maps[method][view.place, source].numpy(), *ends)
+        ap = reel.ap(method)
+        said = [method] if len(reel.maps) > 1 else []
+        note = "  ".join(said + ([] if ap is None else [f"AP {100 * ap[view.place, source]:.0f}"]))
         cut = outlines(reel.region(method, view.place, view.rule)[0][source].numpy()) if view.region else []
         return Panel(
             scene.frames[source % len(scene.frames)], heat, _readable(scene.names[source]),
-            method if len(reel.maps) > 1 else "", reel.colours[scene.names[source]],
+            note, reel.colours[scene.names[source]],
             scene.borders[source] if view.truth else [], cut,
         )  # fmt: skip
 
@@ -334,7 +357,7 @@ class Scrubber:
             for source in shown:
                 colour = "#" + "".join(f"{round(255 * value):02x}" for value in reel.colours[scene.names[source]])
                 pairs = zip(found, floors, strict=True)
-                cells = "".join(_bar(value[source], floor[source], colour) for value, floor in pairs)
+                cells = "".join(_bar(float(value[source]), float(floor[source]), colour) for value, floor in pairs)
                 about = f"<td>{html.escape(method)}</td>" if len(reel.maps) > 1 else ""
                 name = html.escape(_readable(scene.names[source]))
                 lines.append(f'<tr>{about}<td><i style="background:{colour}"></i>{name}</td>{cells}</tr>')
@@ -350,6 +373,7 @@ class Scrubber:
 
         stage = ipw.VBox([self.picture]).add_class("avnb-stage")
         track = ipw.VBox([self.strip, self.slider], layout=ipw.Layout(flex="1 1 auto", margin="0 0 0 10px"))
+        track.add_class("avnb-track")
         self.play.layout.align_self = "flex-end"
         left = ipw.VBox(
             [stage, self.caption, ipw.HBox([self.play, track]), self.audio, self.scores],
@@ -391,18 +415,18 @@ def scrub(
 
 
 def scrub_frames(
-    frames: Sequence[UInt8[np.ndarray, "height width 3"]],
-    maps: Float[Tensor, "frames sources rows columns"] | Mapping[str, Float[Tensor, "frames sources rows columns"]],
+    frames: Frames,
+    maps: Float[Tensor, "_ sources _ _"] | Mapping[str, Float[Tensor, "_ sources _ _"]],
     names: Sequence[str],
-    seconds: Sequence[float],
+    seconds: Sequence[float] | Float[np.ndarray, " _"],
     waveform: Float[np.ndarray, " time"] | None,
     rate: int,
     rule: str = "min_max(0.5)",
 ) -> Scrubber:
     """Return a scrubber over a video's frames and maps in the course of time. Introduced in 13_your_own_video.ipynb.
 
-    ``frames`` may be read when they are asked for (anything with a length and places). ``names`` are those of the
-    sources, ``seconds`` the frames' times, ``waveform`` the whole sound, mono in -1..1 at ``rate`` Hz (a rate that MP3
+    ``frames`` are RGB, uint8 [height, width, 3], and may be read only when they are asked for. ``names`` are those of
+    the sources, ``seconds`` the frames' times, ``waveform`` the whole sound, mono in -1..1 at ``rate`` Hz (one that MP3
     has), None without sound. ``maps`` of several methods come as a mapping. All maps have one scale, so that heat
     fades where nothing sounds. Raises DataError where the lengths differ.
     """

@@ -203,6 +203,17 @@ def test_constant_map_adds_nothing():
     torch.testing.assert_close(fuse(heard, torch.full((1, 3), 7.0), 0.4), 0.4 * heard / 3)
 
 
+def test_paper_preset_hears_11025_hertz_whatever_the_precision():
+    """A tone of 1 kHz lies in bin 1000 / 11025 * 512 = 46; autocast changes no bin of what the network is shown."""
+    method = EZVSL(EZVSLSettings(preset="paper", dim=4, pretrained=False).resolve("cpu"), 5)
+    tone = torch.sin(2 * math.pi * 1000 * torch.arange(3 * 22_050) / 22_050)[None]
+    image = method.spectrogram(tone)
+    assert image.shape == (1, 1, 257, 137)
+    assert image.mean(dim=3).argmax() == 46
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(method.spectrogram(tone), image)
+
+
 # ----------------------------------------------------------------------------------------------------------------- maps
 
 

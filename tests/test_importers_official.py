@@ -1,4 +1,4 @@
-"""The official annotation files give the counts that are known of them; without them (they are not ours) it is skipped."""
+"""The official annotation files give the counts that are known of them; skipped where the files are not at hand."""
 
 from collections import Counter
 from pathlib import Path
@@ -70,7 +70,8 @@ def test_dsol_boxes_of_duets():
 
 def test_classes_and_lists_of_music():
     names = ("MUSIC_solo_videos.json", "MUSIC_duet_videos.json", "solo_training_1.txt", "solo_training_2.txt",
-             "solo_validation.txt", "solo_testing.txt", "duet_pairs_train.txt", "duet_pairs_val.txt", "solo_pairs.txt")  # fmt: skip
+             "solo_validation.txt", "solo_testing.txt", "duet_pairs_train.txt", "duet_pairs_val.txt",
+             "solo_pairs.txt")  # fmt: skip
     notes = music.read(official(*(f"dsol/{name}" for name in names)))
     assert Counter(notes.kinds.values()) == {"solo": 536, "duet": 149}
     solos = Counter(classes[0] for classes in notes.classes.values() if len(classes) == 1)

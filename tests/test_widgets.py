@@ -67,7 +67,7 @@ def test_a_position_seen_before_is_not_painted_again(scrubber):
     first, painted = scrubber.picture.value, scrubber._jpeg.cache_info().misses
     scrubber.slider.value = 3
     scrubber.slider.value = 2
-    assert scrubber.picture.value is first
+    assert scrubber.picture.value == first
     assert scrubber._jpeg.cache_info().misses == painted + 1
 
 
@@ -223,10 +223,10 @@ def test_a_video_is_played_at_its_own_pace_with_its_whole_sound(video):
 def test_in_a_video_heat_is_strongest_where_the_source_is_loudest(video):
     scrubber = scrub_frames(*video, None, RATE)
     hot = [
-        np.ptp(scrubber.still(place=place, source=1, truth=False, region=False).astype(int), axis=2).max()
+        np.ptp(scrubber.still(place=place, source=1, truth=False, region=False)[40:].astype(int), axis=2).max()
         for place in (0, 3, 7)
     ]
-    assert hot[0] < hot[1] < hot[2]  # the frame is greyed: colour is heat
+    assert hot[0] < hot[1] < hot[2]  # the frame is greyed and the badge is above: colour is heat
 
 
 def test_a_video_without_sound_has_no_player(video):

@@ -8,20 +8,9 @@ import torch
 from jaxtyping import Float, Float32, Int, UInt8
 from torch import Tensor
 
+from avnb.data.scene import SceneObject
+
 Geometry = Literal["single", "one_frame", "first", "side_by_side", "separate", "grid"]
-
-
-@dataclass(frozen=True)
-class SceneObject:
-    """An object of a clip: its class, its box (x0, y0, x1, y1 in 0..1 of the frame) and whether it sounds.
-
-    ``share`` is below 1 where annotators disagree: boxes of a class add their shares up, to 1 at most.
-    """
-
-    label: str
-    xyxy: tuple[float, float, float, float]
-    sounding: bool = True
-    share: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from avnb.data.clips import SceneObject
+from avnb.data.scene import SceneObject
 from avnb.errors import DataError
 from avnb.paths import shown, whole_file
 

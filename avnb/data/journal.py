@@ -11,7 +11,6 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +91,7 @@ class Journal:
         shutil.rmtree(self.scratch, ignore_errors=True)
 
 
-def key_of(job: Job, folder: Path, rate: int, seconds: float) -> bytes:
+def key_of(job: Job, rate: int, seconds: float) -> bytes:
     """Return a name for a job and all that its result depends on, the files it reads included."""
     files = sorted({job.source, *(path for cut in job.cuts for path in (cut.picture, cut.mask) if path)})
     stamps = []
@@ -102,7 +101,7 @@ def key_of(job: Job, folder: Path, rate: int, seconds: float) -> bytes:
             stamps.append((path, stat.st_size, stat.st_mtime_ns))
         except OSError:
             stamps.append((path, -1, 0))
-    return hashlib.sha256(repr((FORMAT, asdict(job), rate, seconds, stamps)).encode()).digest()[:16]
+    return hashlib.sha256(repr((FORMAT, job, rate, seconds, stamps)).encode()).digest()[:16]
 
 
 @contextmanager

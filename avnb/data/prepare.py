@@ -81,12 +81,20 @@ def prepare(
     with only_one(out):
         journal = Journal(out)
         shutil.rmtree(journal.scratch, ignore_errors=True)
-        keys = [key_of(job, out, options.rate, options.seconds) for job in jobs]
-        todo = [place for place, key in enumerate(keys) if not journal.stands(key)]
-        if todo:
-            (out / "dataset.json").unlink(missing_ok=True)
-        bar = tqdm(total=len(jobs), initial=len(jobs) - len(todo), desc=name, unit="file", disable=not progress)
+        keys: list[bytes] = []
+        bar = tqdm(total=len(jobs), desc=name, unit="file", disable=not progress)
         clips = Counter()
+
+        def todo() -> Iterator[int]:
+            """Yield the places of the jobs that are not done; one is looked at when a worker is free, not before."""
+            for place, job in enumerate(jobs):
+                keys.append(key_of(job, options.rate, options.seconds))
+                if journal.stands(keys[-1]):
+                    bar.initial += 1
+                    bar.update()
+                else:
+                    (out / "dataset.json").unlink(missing_ok=True)
+                    yield place
 
         def keep(place: int, result: Result) -> None:
             if "full" in result:
@@ -100,9 +108,9 @@ def prepare(
 
         try:
             if plan.make is None:
-                _in_workers(jobs, todo, options, out, workers, journal, keep)
+                _in_workers(jobs, todo(), options, out, workers, journal, keep)
             else:
-                for place in todo:
+                for place in todo():
                     scratch = journal.scratch / "0"
                     scratch.mkdir(parents=True, exist_ok=True)
                     keep(place, plan.make(jobs[place], out, scratch))
@@ -122,11 +130,13 @@ def merge(parts: Sequence[Path], out: Path) -> str:
 
     out = Path(out)
     infos = [read_info(part) for part in parts]
-    if strangers := [info for info in infos if (info.name, info.classes, info.note) != _identity(infos[0])]:
+    first = infos[0]
+    if strangers := [info for info in infos if (info.classes, info.note) != (first.classes, first.note)]:
         raise DataError(
-            f"{shown(strangers[0].folder)} and {shown(infos[0].folder)} are not parts of one data set: name, classes "
-            "or the note of dataset.json differ."
+            f"{shown(strangers[0].folder)} and {shown(first.folder)} are not parts of one data set: the classes or the "
+            "note of dataset.json differ."
         )
+    name = first.name if all(info.name == first.name for info in infos) else out.name  # a user's own is its folder's
     if (out / "dataset.json").exists():
         raise DataError(f"{shown(out)} is a benchmark already; merge into a new folder.")
     lines: list[tuple[str, int, str]] = []
@@ -144,10 +154,6 @@ def merge(parts: Sequence[Path], out: Path) -> str:
         out, infos[0].name, infos[0].classes, infos[0].origin, infos[0].note, (json.loads(x[2]) for x in lines)
     )
     return f"{len(lines):,} clips of {len(parts)} parts in {shown(out)}"
-
-
-def _identity(info: Any) -> tuple:
-    return info.name, info.classes, info.note
 
 
 def _link(source: Path, target: Path) -> None:
@@ -168,7 +174,7 @@ def _part(jobs: Sequence[Job], shard: tuple[int, int]) -> list[Job]:
 
 
 def _in_workers(
-    jobs: Sequence[Job], todo: Sequence[int], options: Options, out: Path, workers: int, journal: Journal, keep: Any
+    jobs: Sequence[Job], todo: Iterator[int], options: Options, out: Path, workers: int, journal: Journal, keep: Any
 ) -> None:
     def requests() -> Iterator[tuple[int, Request]]:
         for place in todo:
@@ -180,9 +186,7 @@ def _in_workers(
                 },
             )  # fmt: skip
 
-    count = min(workers or os.cpu_count() or 1, len(todo))
-    if count:
-        do_all(requests(), count, journal.scratch.resolve(), keep)
+    do_all(requests(), min(workers or os.cpu_count() or 1, len(jobs)), journal.scratch.resolve(), keep)
 
 
 def _claim(out: Path, name: str, shard: tuple[int, int], command: str) -> None:

@@ -236,6 +236,13 @@ class AVGN(Method):
             return {"audio": audio[:, None], "visual": visual.mean(dim=(2, 3))[:, None]}
         return {"audio": _of_classes(g_a, batch.source_classes), "visual": _of_classes(g_v, batch.source_classes)}
 
+    def encode(self, batch: Batch) -> dict[str, Tensor]:
+        """Return f^a and the mean of f^v over the picture, which have met no token; none without tokens."""
+        if not self.class_aware:
+            return {}
+        audio, visual, _, _ = self(batch.frames, batch.mixture, batch.features)
+        return {"audio": audio, "visual": visual.mean(dim=(2, 3))}
+
     def stages(self) -> list[Stage]:
         """One stage: batches of solos and of mixtures take turns."""
         recipes = (Recipe(),)

@@ -23,7 +23,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, interpolate, normalize
 
-from avnb.audio import LinearLogSpectrogram, LogMel
+from avnb.audio import LinearLogSpectrogram, LogMel, Resampled
 from avnb.config import Settings, setting
 from avnb.data.clips import Batch, Recipe
 from avnb.encoders import (
@@ -95,11 +95,8 @@ class EZVSL(Method):
             self.project_visual = LiteProjection(self.trunk.channels, settings.dim)  # U_v, b_v
             self.objects = LiteObjects()  # f_obj, from the trunk's maps on
         else:
-            from torchaudio.transforms import Resample
-
-            front = LinearLogSpectrogram(11_025)
             self.trunk, self.listen = ResNetFrames(32, settings.pretrained), ResNetSound()
-            self.spectrogram = nn.Sequential(Resample(RATE, front.rate), front)
+            self.spectrogram = Resampled(LinearLogSpectrogram(11_025), RATE)
             self.project_visual = nn.Conv2d(self.trunk.channels, settings.dim, 1)
             self.objects = ResNetObjects() if settings.pretrained else nn.Sequential(FrozenLite(), LiteObjects())
         self.project_audio = nn.Linear(self.listen.channels, settings.dim)  # U_a, b_a

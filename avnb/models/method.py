@@ -34,11 +34,13 @@ class Method(nn.Module):
 
     ``CLASSES`` is how it can be asked for its sources: "oracle" and "predicted" where it knows classes, "best_pairing"
     where its maps have no names, "none" where it has one map whatever is asked. ``FASTER`` names its parts that learn
-    at a multiple of the learning rate.
+    at a multiple of the learning rate. ``KEEPS`` is which epoch is the result: the "best" on the validation split, or
+    the "last" where several tasks have no score in common.
     """
 
     SETTINGS: ClassVar[type[Settings]] = Settings
     CLASSES: ClassVar[tuple[str, ...]] = ("oracle", "predicted")
+    KEEPS: ClassVar[str] = "best"
     FASTER: ClassVar[Mapping[str, float]] = {}
     settings: Settings
     trunk: nn.Module
@@ -68,6 +70,10 @@ class Method(nn.Module):
     def embed(self, batch: Batch) -> dict[str, Tensor]:
         """Return the features that t-SNE and retrieval look at."""
         raise NotImplementedError
+
+    def encode(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the features that embed() makes class-aware, as they were before; none where it leaves them be."""
+        return {}
 
     def stages(self) -> list[Stage]:
         """Return how the method is trained; most have one stage."""

@@ -14,7 +14,7 @@ No code was ever released, and the paper contradicts itself or is silent; what i
   network sees 128 (quick: 64) mel bands and predicts a mask over them, so that what is heard and what is masked are one
   grid; a bin of the STFT takes its mask from the bands around it (``filterbank.T @ mask``).
 - How the picture enters the decoder. Its features, the maximum over positions that eq. 1's global term takes, scale and
-  shift every layer's channels.
+  shift every layer's channels; see `Decoder`.
 - ``decoder_depth`` counts convolutions: five double the resolution, the rest are shared out among them, the coarsest
   first. With fewer than five the last one makes up for those that are missing.
 - The temperature (0.03, the authors' other methods') and L^CL in eq. 5, which is taken over positions alone, as the
@@ -42,6 +42,7 @@ from avnb.masks import RULES, apply_masks, source_masks
 from avnb.models.method import Method, Stage
 
 RATE = 22_050  # Hz, of the waveforms that travel through the project
+TOLD = 128  # width of what the decoder is told of the picture
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class OneAVMSettings(Settings):
     METHOD: ClassVar[str] = "one_avm"
     PRESETS: ClassVar = {
         "quick": {
-            "epochs": 10, "batch_size": 32, "learning_rate": 2e-3, "weight_decay": 0.01, "schedule": "one_cycle",
+            "epochs": 24, "batch_size": 16, "learning_rate": 2e-3, "weight_decay": 0.01, "schedule": "one_cycle",
             "dim": 128, "temperature": 0.1, "decoder_depth": 5, "blend": "features",
         },
         "paper": {
@@ -83,6 +84,7 @@ class OneAVM(Method):
 
     SETTINGS = OneAVMSettings
     CLASSES = ("none",)
+    KEEPS = "last"
 
     def __init__(self, settings: OneAVMSettings, classes: int) -> None:
         super().__init__()
@@ -103,7 +105,7 @@ class OneAVM(Method):
         heads = ("global", "local", "mixed")
         self.audio_heads = nn.ModuleDict({name: nn.Linear(self.listen.channels, dim) for name in heads})
         self.visual_heads = nn.ModuleDict({name: nn.Conv2d(seen, dim, 1) for name in heads})
-        self.decoder = Decoder(self.listen.widths, seen, settings.decoder_depth)
+        self.decoder = Decoder(self.listen.widths, seen, settings.decoder_depth, len(self.spectrogram.filterbank))
         self.register_buffer("spread", _spread(self.spectrogram.filterbank), persistent=False)
 
     @property
@@ -149,7 +151,7 @@ class OneAVM(Method):
         if settings.separation and pairs:
             targets = self.targets(couples)
             wanted = rearrange(visual.amax(dim=(2, 3))[: 2 * pairs], "(n p) c -> p n c", n=2)
-            logits = self.decoder([level[len(batch) :] for level in maps], wanted, targets.shape[-2:])
+            logits = self.decoder([level[len(batch) :] for level in maps], wanted, targets.shape[-1])
             terms["MAS"] = binary_cross_entropy_with_logits(logits, targets)  # eq. 4
         if settings.alignment and pairs:
             terms["MVA"] = self.alignment_loss(audio, self.blended(batch, pairs))
@@ -267,7 +269,7 @@ class OneAVM(Method):
         """Return the predicted masks over the bands, in 0..1, of a mixture at the network's own rate."""
         maps, _ = self.hear(waveform)
         columns = 1 + max(waveform.shape[-1], self.spectrogram.n_fft) // self.spectrogram.hop
-        return self.decoder(maps, wanted, (len(self.spectrogram.filterbank), columns)).sigmoid()
+        return self.decoder(maps, wanted, columns).sigmoid()
 
     def over_bins(
         self, masks: Float[Tensor, "batch sources bands frames"]
@@ -298,30 +300,32 @@ class Decoder(nn.Module):
     """The U-Net's way back: from the coarsest map of a sound to the logits of a mask, as a picture tells it.
 
     ``depth`` convolutions in all (section 3.3 and Fig. 5): a transposed one for each doubling, each but the last joined
-    with the encoder's map of that resolution, and the rest at the resolutions of the coarsest first. Every
-    layer's channels are scaled and shifted by the visual vector.
+    with the encoder's map of that resolution, and the rest at the resolutions of the coarsest first. The visual vector
+    scales and shifts every layer's channels. A convolution treats all frequencies alike, but a tuba is low: every
+    layer also learns an offset for each of its rows of ``bands``, and the last is told one by the visual vector.
     """
 
-    def __init__(self, widths: tuple[int, ...], seen: int, depth: int) -> None:
+    def __init__(self, widths: tuple[int, ...], seen: int, depth: int, bands: int) -> None:
         super().__init__()
         doublings = min(len(widths), depth)
         extra, more = divmod(depth - doublings, doublings)
-        self.seen = nn.Sequential(nn.Linear(seen, 128), nn.ReLU())
+        self.seen = nn.Sequential(nn.Linear(seen, TOLD), nn.ReLU())
         self.layers, self.skips = nn.ModuleList(), nn.ModuleList()
-        width, levels = widths[-1], widths[-2::-1][: doublings - 1]
-        for place, outputs in enumerate(levels):
-            same = [_Layer(width, width, 1) for _ in range(extra + (place < more))]
-            self.layers.append(nn.ModuleList([*same, _Layer(width, outputs, 2)]))
+        width, rows = widths[-1], bands >> len(widths)
+        for place, outputs in enumerate(widths[-2::-1][: doublings - 1]):
+            same = [_Layer(width, width, 1, rows) for _ in range(extra + (place < more))]
+            rows *= 2
+            self.layers.append(nn.ModuleList([*same, _Layer(width, outputs, 2, rows)]))
             self.skips.append(nn.Conv2d(outputs, outputs, 1, bias=False))
             width = outputs
-        last = 2 ** (len(widths) - doublings + 1)  # what is missing to full resolution
-        self.same = nn.ModuleList(_Layer(width, width, 1) for _ in range(extra + (len(levels) < more)))
-        self.out = nn.ConvTranspose2d(width, 1, 2 * last, last, last // 2)
+        last = bands // rows  # what is missing to full resolution
+        self.same = nn.ModuleList(_Layer(width, width, 1, rows) for _ in range(extra + (doublings - 1 < more)))
+        self.out, self.range = nn.ConvTranspose2d(width, 1, 2 * last, last, last // 2), nn.Linear(TOLD, bands)
 
     def forward(
-        self, maps: list[Tensor], wanted: Float[Tensor, "mixtures sources seen"], size: tuple[int, int]
-    ) -> Float[Tensor, "mixtures sources bands frames"]:
-        """Return a mask's logits for every source of every mixture, cut to ``size`` bands and frames."""
+        self, maps: list[Tensor], wanted: Float[Tensor, "mixtures sources seen"], frames: int
+    ) -> Float[Tensor, "mixtures sources bands {frames}"]:
+        """Return a mask's logits for every source of every mixture, cut to ``frames`` columns."""
         sources = wanted.shape[1]
         told = self.seen(rearrange(wanted, "b n c -> (b n) c"))
         x = maps[-1].repeat_interleave(sources, dim=0)
@@ -331,25 +335,27 @@ class Decoder(nn.Module):
             x = layers[-1](x, told, skip(level).repeat_interleave(sources, dim=0))
         for layer in self.same:
             x = layer(x, told)
-        return rearrange(self.out(x), "(b n) 1 f t -> b n f t", n=sources)[..., : size[0], : size[1]]
+        logits = self.out(x)[:, 0, :, :frames] + self.range(told)[..., None]
+        return rearrange(logits, "(b n) f t -> b n f t", n=sources)
 
 
 class _Layer(nn.Module):
     """A (transposed) convolution, the encoder's map added, normalised, told what is wanted, rectified."""
 
-    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: int, rows: int) -> None:
         super().__init__()
         self.conv = (
             nn.Conv2d(inputs, outputs, 3, 1, 1, bias=False)
             if stride == 1
             else nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=False)
         )
-        self.norm, self.tell = nn.BatchNorm2d(outputs), nn.Linear(128, 2 * outputs)
+        self.norm, self.tell = nn.BatchNorm2d(outputs), nn.Linear(TOLD, 2 * outputs)
+        self.offset = nn.Parameter(torch.zeros(outputs, rows, 1))
 
     def forward(self, x: Tensor, told: Tensor, skip: Tensor | None = None) -> Tensor:
         x = self.norm(self.conv(x) if skip is None else self.conv(x) + skip)
         scale, shift = self.tell(told)[..., None, None].chunk(2, dim=1)
-        return torch.relu(x * (1 + scale) + shift)
+        return torch.relu(x * (1 + scale) + shift + self.offset)
 
 
 def _spread(filterbank: Float[Tensor, "bands bins"]) -> Float[Tensor, "bins bands"]:

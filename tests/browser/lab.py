@@ -28,7 +28,9 @@ def chromium() -> str | None:
 
 
 @contextmanager
-def notebook_in_lab(cells: Sequence[str], folder: Path, environment: Mapping[str, str]) -> Iterator[tuple["Page", list]]:
+def notebook_in_lab(
+    cells: Sequence[str], folder: Path, environment: Mapping[str, str]
+) -> Iterator[tuple["Page", list]]:
     """Run ``cells`` in JupyterLab; yield the page and the list of errors that the browser's console has shown.
 
     ``folder`` must be empty: it holds the notebook, Lab's settings and its log.

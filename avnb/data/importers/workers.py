@@ -91,7 +91,7 @@ def do_all(
                     break
                 what, request = item
                 size = os.stat(request["job"]["source"]).st_size if os.path.exists(request["job"]["source"]) else 0
-                request["scratch"] = str(scratch / str(number))
+                request["scratch"] = str(scratch / f"{os.getpid()}-{number}")  # a killed run's may still be in use
                 result = pool[number].do(request, PATIENCE + size / BYTES_A_SECOND)
                 with lock:
                     if not stop.is_set():

@@ -1,0 +1,131 @@
+"""Point at a place in the frame and hear the sound that belongs to it.
+
+Sound of Pixels' question, asked of any method that separates by a visual vector (OneAVM): the vector of a small part
+of the frame takes the place of the whole frame's. Only widgets that carry their value are used (the bytes of a picture
+and of a sound, a text): they need no output area, so that papermill never waits for them. Introduced in
+notebooks/11_separation.ipynb.
+"""
+
+import functools
+import io
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from avnb.audio import stft
+from avnb.config import Settings, setting
+from avnb.plots import player
+
+if TYPE_CHECKING:
+    import ipywidgets
+
+REACH = 2  # positions on each side of the one that is asked for
+AT_ONCE = 56  # places whose masks are predicted at once
+MARK = np.array([255, 60, 40], np.uint8)
+
+
+@dataclass(frozen=True)
+class HearingSettings(Settings):
+    """What notebooks/11_separation.ipynb is told: which of the test duets to look at and listen to."""
+
+    METHOD: ClassVar[str] = "separation"
+
+    duet: int = setting(0, low=0, doc="which of the test duets is looked at")
+
+
+class Places:
+    """A frame (or frames side by side), its mixture, and what a method hears at each place of its map.
+
+    ``frame`` is uint8 [3, height, width], ``mixture`` mono at the store's rate, ``method`` has see, of_place, masks and
+    separate_by, as OneAVM has.
+    """
+
+    def __init__(self, method: Any, frame: UInt8[Tensor, "3 height width"], mixture: Float[Tensor, " time"]) -> None:
+        self.method, self.frame, self.mixture = method.eval(), frame, mixture
+        with torch.inference_mode():
+            self.visual = method.see(frame[None].to(method.settings.device))
+        self.rows, self.columns = self.visual.shape[-2:]
+
+    @torch.inference_mode()
+    def sound(self, row: int, column: int) -> Float[Tensor, " samples"]:
+        """Return what of the mixture belongs to a place, at the method's own rate."""
+        wanted = self.method.of_place(self.visual, row, column, REACH)
+        return self.method.separate_by(wanted[:, None], self.mixture[None].to(wanted.device))[0, 0].cpu()
+
+    @functools.cached_property
+    @torch.inference_mode()
+    def loudness(self) -> Float[Tensor, "rows columns"]:
+        """How loud the sound of each place is, in dB of the mixture: the energy that its mask lets through."""
+        method = self.method
+        waveform = method.resample(self.mixture[None].to(self.visual.device))
+        front = method.spectrogram
+        power = (front.filterbank @ stft(waveform, front.n_fft, front.hop).abs().square())[:, None]
+        wanted = torch.cat(
+            [
+                method.of_place(self.visual, row, column, REACH)
+                for row in range(self.rows)
+                for column in range(self.columns)
+            ]
+        )
+        passed = [
+            (method.masks(part[None], waveform).square() * power).sum(dim=(2, 3))[0] for part in wanted.split(AT_ONCE)
+        ]
+        return 10 * torch.log10(torch.cat(passed) / power.sum()).reshape(self.rows, self.columns).cpu()
+
+    def picture(self, row: int, column: int) -> UInt8[np.ndarray, "height width 3"]:
+        """Return the frame with the part that is asked for framed."""
+        image = self.frame.permute(1, 2, 0).cpu().numpy().copy()
+        height, width = image.shape[:2]
+        top, bottom = (_edge(row + k, self.rows, height) for k in (-REACH, REACH + 1))
+        left, right = (_edge(column + k, self.columns, width) for k in (-REACH, REACH + 1))
+        image[[top, bottom - 1], left:right] = image[top:bottom, [left, right - 1]] = MARK
+        return image
+
+
+def hear_places(
+    method: Any, frame: UInt8[Tensor, "3 height width"], mixture: Float[Tensor, " time"]
+) -> "ipywidgets.Widget":
+    """Return two sliders, across and down, the frame with the place framed, and a player of what belongs to it.
+
+    Introduced in notebooks/11_separation.ipynb.
+    """
+    import ipywidgets
+
+    places = Places(method, frame, mixture)
+    across, down = (
+        ipywidgets.IntSlider(length // 2, 0, length - 1, description=name, continuous_update=False)
+        for name, length in (("across", places.columns), ("down", places.rows))
+    )
+    picture, sound, said = ipywidgets.Image(format="png"), ipywidgets.Audio(autoplay=False), ipywidgets.HTML()
+    sound.format = "mpeg"
+
+    @functools.lru_cache(maxsize=1000)
+    def found(row: int, column: int) -> tuple[bytes, bytes, str]:
+        heard = places.sound(row, column)
+        whole = places.method.resample(places.mixture[None].to(places.visual.device))[0].cpu()
+        level = float(10 * torch.log10((heard.square().sum() / whole.square().sum()).clamp_min(1e-10)))
+        return _png(places.picture(row, column)), player(heard, method.rate).data, f"{level:.1f} dB of the mixture"
+
+    def show(_: Any = None) -> None:
+        picture.value, sound.value, said.value = found(down.value, across.value)
+
+    for slider in (across, down):
+        slider.observe(show, "value")
+    show()
+    return ipywidgets.VBox([picture, across, down, sound, said])
+
+
+def _edge(place: int, count: int, pixels: int) -> int:
+    return min(max(place, 0), count) * pixels // count
+
+
+def _png(image: UInt8[np.ndarray, "height width 3"]) -> bytes:
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "PNG")
+    return file.getvalue()
