@@ -32,19 +32,17 @@ CLOCK = Fraction(1, 90_000)  # the time base of the written pictures, which ever
 
 
 class HeatVideo:
-    """An MP4 in the making; use it in a ``with`` block. ``sound`` is the file whose sound it gets.
+    """An MP4 in the making; use it in a ``with`` block. It has the size of ``picture`` and the sound of ``sound``.
 
     Pictures keep their times, so that a variable frame rate stays one. The sound's packets are copied where MP4
     can carry them and turned into AAC otherwise.
     """
 
-    def __init__(
-        self, path: Path, size: tuple[int, int], sound: Media, names: Sequence[str], colours: Sequence[Any]
-    ) -> None:
+    def __init__(self, path: Path, picture: Media, sound: Media, names: Sequence[str], colours: Sequence[Any]) -> None:
         import av
 
         self.names, self.colours = names, [_luma_and_chroma(colour) for colour in colours]
-        self.size = size
+        self.size = size = picture.size
         # 4:2:0 needs an even width and height; a video of an odd size keeps it, and all of its colour.
         self.layout = "yuv420p" if not (size[0] % 2 or size[1] % 2) else "yuv444p"
         self.file = av.open(str(path), "w", format="mp4", options={"movflags": "faststart"})
@@ -52,6 +50,7 @@ class HeatVideo:
         self.pictures.height, self.pictures.width = size
         self.pictures.pix_fmt = self.layout
         self.pictures.codec_context.time_base = CLOCK
+        self.pictures.codec_context.sample_aspect_ratio = picture.aspect
         self.sound = _SoundTrack(self.file, sound)
         self.last = -1
 

@@ -6,6 +6,7 @@ is refused in a sentence. Introduced in notebooks/13_your_own_video.ipynb.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from fractions import Fraction
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,10 @@ LATE = 1.5  # seconds by which a track may end before its file
 
 @dataclass(frozen=True)
 class Media:
-    """What a file holds. ``size`` is (height, width) upright, ``seconds`` None where the file does not say."""
+    """What a file holds. ``size`` is (height, width) upright, ``seconds`` None where the file does not say.
+
+    ``aspect`` is how wide a pixel is shown for its height; ``start`` the time stamp at which the file begins.
+    """
 
     path: Path
     size: tuple[int, int] | None
@@ -35,6 +39,7 @@ class Media:
     seconds: float | None
     photo: bool = False
     start: float = 0.0
+    aspect: Fraction = Fraction(1)
     notes: list[str] = field(default_factory=list, compare=False)
 
     def note(self, sentence: str) -> None:
@@ -57,9 +62,10 @@ def look_at(path: str | Path) -> Media:
     try:
         with av.open(str(path)) as container:
             picture, sound = picture_stream(container), sound_stream(container)
-            size = None if picture is None else _upright_size(container, picture, path)
+            size, aspect = (None, Fraction(1)) if picture is None else _upright_size(container, picture, path)
             lasts = container.duration / av.time_base if container.duration else None
-            return Media(path, size, sound is not None, lasts, start=(container.start_time or 0) / av.time_base)
+            start = (container.start_time or 0) / av.time_base
+            return Media(path, size, sound is not None, lasts, start=start, aspect=aspect)
     except av.FFmpegError as error:
         raise DataError(
             f"{shown(path)} cannot be read as a picture, a video or a sound ({error.strerror}). A recording that was "
@@ -258,15 +264,19 @@ def sound_stream(container: "av.container.InputContainer") -> "av.AudioStream | 
     return next((found for found in container.streams.audio if found.codec_context is not None), None)
 
 
-def _upright_size(container: "av.container.InputContainer", stream: "av.VideoStream", path: Path) -> tuple[int, int]:
-    """Return (height, width) of the first picture that can be decoded, as it is to be seen."""
+def _upright_size(
+    container: "av.container.InputContainer", stream: "av.VideoStream", path: Path
+) -> tuple[tuple[int, int], Fraction]:
+    """Return (height, width) of the first picture that can be decoded, as it is to be seen, and a pixel's aspect."""
     import av
 
+    aspect = stream.sample_aspect_ratio or Fraction(1)
     for packet in container.demux(stream):
         try:
             for frame in packet.decode():
-                size = frame.height, frame.width
-                return size[::-1] if _turns(frame) % 2 else size
+                lying = _turns(frame) % 2
+                size = (frame.width, frame.height) if lying else (frame.height, frame.width)
+                return size, 1 / aspect if lying else aspect
         except av.FFmpegError:
             continue
     raise DataError(f"{shown(path)}: not one of its pictures can be decoded.")

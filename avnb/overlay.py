@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 COLOUR_MAPS = ("inferno", "magma", "viridis", "cividis", "turbo")
 STAGE = (18, 18, 22)  # behind the panels
 NOTE = (0.07, 0.07, 0.09)  # behind a panel's note
+LARGEST = 2.0  # times that a frame is enlarged at most
 GAP = 8  # pixels between panels
 CORNER = 6  # pixels of a badge's distance from the corner
 Line = Float[np.ndarray, "_ 2"]  # x, y in pixels
@@ -59,15 +60,12 @@ def paint(
 ) -> UInt8[np.ndarray, "picture_height picture_width 3"]:
     """Paint rows of panels, all of one size, into a picture of at most ``widest`` x ``highest`` pixels.
 
-    Frames are enlarged up to twice. Introduced in notebooks/10_heatmaps.ipynb.
+    Frames are enlarged up to ``LARGEST`` times. Introduced in notebooks/10_heatmaps.ipynb.
     """
     from PIL import Image
 
     rows, columns = len(panels), max(map(len, panels))
-    height, width = panels[0][0].frame.shape[:2]
-    room = (widest - GAP * (columns - 1)) / (columns * width), (highest - GAP * (rows - 1)) / (rows * height)
-    scale = min(2.0, *room)
-    across, down = (2 * round(scale * length / 2) for length in (width, height))  # even, as video codecs want it
+    across, down = panel_size(panels[0][0].frame.shape[:2], rows, columns, widest, highest)
     picture = Image.new("RGB", (columns * (across + GAP) - GAP, rows * (down + GAP) - GAP), STAGE)
     corners = {
         (column * (across + GAP), row * (down + GAP)): panel
@@ -78,13 +76,34 @@ def paint(
         picture.paste(_heated(panel, look, (across, down)), corner)
     picture = Image.fromarray(_with_lines(np.asarray(picture), corners, (across, down)))
     for (left, top), panel in corners.items():
-        x = left + CORNER
+        x, y = left + CORNER, top + CORNER
         for text, colour in ((panel.name, panel.colour), (panel.note, NOTE)):
             if text:
                 badge = _badge(text, colour)
-                picture.paste(badge, (x, top + CORNER), badge)
+                if x > left + CORNER and x + badge.width > left + across:  # no room beside the name: below it
+                    x, y = left + CORNER, y + badge.height + 3
+                picture.paste(badge, (x, y), badge)
                 x += badge.width + 4
     return np.asarray(picture)
+
+
+def panel_size(frame: tuple[int, int], rows: int, columns: int, widest: int, highest: int) -> tuple[int, int]:
+    """Return the width and height at which so many frames of (height, width) fit; both even, as video codecs want."""
+    height, width = frame
+    room = (widest - GAP * (columns - 1)) / (columns * width), (highest - GAP * (rows - 1)) / (rows * height)
+    across, down = (2 * round(min(LARGEST, *room) * length / 2) for length in (width, height))
+    return across, down
+
+
+def headed(pixels: UInt8[np.ndarray, "height width 3"], titles: Sequence[str]) -> UInt8[np.ndarray, "_ width 3"]:
+    """Return a picture of equally wide columns with a title above each."""
+    from PIL import Image
+
+    head = Image.new("RGB", (pixels.shape[1], 26), STAGE)
+    for number, title in enumerate(titles):
+        badge = _badge(title, tuple(value / 255 for value in STAGE))
+        head.paste(badge, (number * (pixels.shape[1] + GAP) // len(titles), 0), badge)
+    return np.concatenate([np.asarray(head), pixels])
 
 
 def scaled(

@@ -53,7 +53,7 @@ def film(scrubber: Scrubber, places: Sequence[int], widest: int = 640, quality: 
         pictures = container.add_stream("libx264", rate=FRAME_RATE, options={"crf": str(quality), "preset": "slow"})
         height, pictures.width = scrubber.still(widest, place=places[0]).shape[:2]
         pictures.height, pictures.pix_fmt = height + TRACK, "yuv420p"
-        track = container.add_stream("aac", rate=reel.rate, layout="mono", options={"b": "32k"})
+        track = container.add_stream("aac", rate=reel.rate, layout="mono", options={"b": "24k"})
         heard = 0
         for place, sound in zip(places, sounds, strict=True):
             full = scrubber.still(widest, place=place)

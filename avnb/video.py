@@ -285,7 +285,7 @@ class _Asker:
         before = after = next(moments, None)
         done = 0.0
         with (
-            HeatVideo(path, self.picture.size, self.heard, self.names, [colours[name] for name in self.names]) as video,
+            HeatVideo(path, self.picture, self.heard, self.names, [colours[name] for name in self.names]) as video,
             tqdm(total=round(self.lasts, 1) or None, desc="localize", disable=not progress, bar_format=BAR) as bar,
         ):
             for seconds, frame in self.pictures():

@@ -24,7 +24,7 @@ from avnb.data.store import Store
 from avnb.errors import DataError, RunError
 from avnb.metrics.localization import ThresholdRule, average_precision, iou, threshold_rule, upsample
 from avnb.metrics.trivial import trivial_maps
-from avnb.overlay import COLOUR_MAPS, Line, Look, Panel, as_jpeg, outlines, paint, scaled
+from avnb.overlay import COLOUR_MAPS, Line, Look, Panel, as_jpeg, headed, outlines, paint, panel_size, scaled
 from avnb.paths import shown
 from avnb.plots import Colour, class_colours, player
 from avnb.runs import Run
@@ -206,7 +206,7 @@ class Scrubber:
 
     def _repr_mimebundle_(self, **asked: Any) -> dict[str, Any]:
         """Return the widget, and a small picture for readers without a kernel."""
-        still = base64.b64encode(as_jpeg(self.still(480), 70)).decode()
+        still = base64.b64encode(as_jpeg(self.still(440), 60)).decode()
         return {**self.box._repr_mimebundle_(**asked), "image/jpeg": still}
 
     @property
@@ -230,7 +230,7 @@ class Scrubber:
         """Return the picture of the present view, or of one that differs from it: ``still(place=7, region=False)``."""
         return self._paint(self.clips.value, replace(self.view, **changes), widest)
 
-    def sheet(self, places: Sequence[int], panel: int = 150, **changes: Any) -> UInt8[np.ndarray, "height width 3"]:
+    def sheet(self, places: Sequence[int], panel: int = 128, **changes: Any) -> UInt8[np.ndarray, "height width 3"]:
         """Return the scenes at ``places`` below each other, a row a source: the frame, then every method's map.
 
         ``panel`` is a column's width in pixels; ``changes`` as in ``still``.
@@ -240,10 +240,12 @@ class Scrubber:
             scene = reel.read(place)
             view = replace(self.view, **{"region": False, **changes, "place": place})
             for source, name in enumerate(scene.names):
-                seen = [self._panel(reel, scene, view, method, source) for method in reel.maps]
+                one = [replace(view, methods=(method,)) for method in reel.maps]
+                seen = [self._panel(reel, scene, only, only.methods[0], source) for only in one]
                 frame = replace(seen[0], heat=None, name=_readable(name), note="")
                 rows.append([frame, *(replace(map_, name="") for map_ in seen)])
-        return paint(rows, self.view.look, widest=panel * len(rows[0]), highest=10**6)
+        picture = paint(rows, self.view.look, widest=panel * len(rows[0]), highest=10**6)
+        return headed(picture, ["sounding", *map(_readable, reel.maps)])
 
     # ------------------------------------------------------------------------------------------ what the controls do
 
@@ -310,23 +312,28 @@ class Scrubber:
         return as_jpeg(self._paint(number, view), 88, subsampling=0)
 
     def _paint(self, number: int, view: View, widest: int = 800) -> UInt8[np.ndarray, "height width 3"]:
-        """Paint a panel a source and method: methods below each other, sources side by side where frames are narrow."""
+        """Paint a panel a source and method, in rows or columns, whichever makes them larger."""
         reel, scene = self.reels[number], self.reels[number].read(view.place)
         shown = range(reel.sources) if view.source is None else [view.source]
         panels = [[self._panel(reel, scene, view, method, source) for source in shown] for method in view.methods]
-        height, width = scene.frames.shape[1:3]
-        if width > 1.5 * height:  # wide frames: sources below each other, methods side by side
-            panels = [list(column) for column in zip(*panels, strict=True)]
-        elif len(shown) == 1:
-            panels = _near_square([row[0] for row in panels])
-        return paint(panels, view.look, widest)
+        frame = scene.frames.shape[1:3]
+        highest = widest * 3 // 4 if len(view.methods) == 1 else widest * 9 // 8
+        if len(view.methods) == 1 or len(shown) == 1:
+            listed = [panel for row in panels for panel in row]
+            ways = range(1, len(listed) + 1)
+            columns = max(ways, key=lambda n: panel_size(frame, -(-len(listed) // n), n, widest, highest))
+            panels = [listed[start : start + columns] for start in range(0, len(listed), columns)]
+        else:
+            ways = [panels, [list(column) for column in zip(*panels, strict=True)]]
+            panels = max(ways, key=lambda way: panel_size(frame, len(way), len(way[0]), widest, highest))
+        return paint(panels, view.look, widest, highest)
 
     def _panel(self, reel: Reel, scene: Scene, view: View, method: str, source: int) -> Panel:
         ends = [edge.item() for edge in reel.maps[method].aminmax()] if view.alike else []
         heat = scaled(reel.maps[method][view.place, source].numpy(), *ends)
         ap = reel.ap(method)
-        said = [method] if len(reel.maps) > 1 else []
-        note = "  ".join(said + ([] if ap is None else [f"AP {100 * ap[view.place, source]:.0f}"]))
+        score = "" if ap is None else f"AP {100 * ap[view.place, source]:.0f}"
+        note = score if len(view.methods) == 1 else _readable(method)
         cut = outlines(reel.region(method, view.place, view.rule)[0][source].numpy()) if view.region else []
         return Panel(
             scene.frames[source % len(scene.frames)], heat, _readable(scene.names[source]),
@@ -577,11 +584,6 @@ def _waveform(sound: Float[np.ndarray, " time"], columns: int = 400) -> str:
 def _svg(inside: str, width: int, title: str) -> str:
     box = f'viewBox="0 0 {width} 1" preserveAspectRatio="none"'
     return f'<svg class="avnb-strip" {box}><title>{title}</title>{inside}</svg>'
-
-
-def _near_square(panels: list[Panel]) -> list[list[Panel]]:
-    columns = int(np.ceil(np.sqrt(len(panels))))
-    return [panels[start : start + columns] for start in range(0, len(panels), columns)]
 
 
 def _readable(name: str) -> str:

@@ -31,7 +31,7 @@ def save(path: Path) -> None:
         tags = cell.metadata.get("tags", [])
         cell.metadata = {"tags": tags} if tags else {}
         if cell.cell_type == "code":
-            cell.outputs = [output for output in cell.outputs if not _is_noise(output)]
+            cell.outputs = [output for output in map(_without_widgets, cell.outputs) if not _is_noise(output)]
     text = nbformat.writes(notebook)
     if found := HOME.search(text):
         raise SystemExit(f"{path.name} names a path of this machine: {found.group()}")
@@ -39,6 +39,13 @@ def save(path: Path) -> None:
         raise SystemExit(f"{path.name} has {len(text):,} bytes; {LARGEST:,} are allowed: show fewer pictures.")
     path.write_text(text + "\n", encoding="utf-8")
     print(f"{path.name}: {len(text):,} bytes")
+
+
+def _without_widgets(output: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Leave of a widget the picture that it shows where no kernel runs, if it has one."""
+    if "image/jpeg" in output.get("data", {}):
+        output.data = {kind: value for kind, value in output.data.items() if kind not in NOISE and "VBox(" not in value}
+    return output
 
 
 def _is_noise(output: nbformat.NotebookNode) -> bool:

@@ -337,8 +337,8 @@ def test_bands_carry_a_mask_to_the_bins_they_were_made_of():
 def test_the_decoder_has_the_convolutions_that_are_asked_for_and_full_resolution(depth):
     widths = (4, 4, 6, 8, 8)
     decoder = Decoder(widths, 5, depth, bands=64).eval()
-    maps = [torch.randn(2, width, 64 >> k, 96 >> k) for k, width in enumerate(widths, start=1)]
-    assert decoder(maps, torch.randn(2, 3, 5), frames=90).shape == (2, 3, 64, 90)
+    levels = [torch.randn(2, width, 64 >> k, 96 >> k) for k, width in enumerate((1, *widths))]
+    assert decoder(levels, torch.randn(2, 3, 5), frames=90).shape == (2, 3, 64, 90)
     skips = {id(skip) for skip in decoder.skips}
     found = [
         layer

@@ -83,7 +83,9 @@ def tone(name, seconds, rate=RATE, start=0.0, stop=np.inf):
     return (0.2 * np.sin(2 * np.pi * PITCHES[name] * time) * ((time >= start) & (time < stop))).astype(np.float32)
 
 
-def write_video(path, pictures, sound=None, times=None, rate=RATE, codecs=("libx264", "aac"), rotation=0, **options):
+def write_video(
+    path, pictures, sound=None, times=None, rate=RATE, codecs=("libx264", "aac"), rotation=0, aspect=None, **options
+):
     """Write pictures (at 8 a second, or at ``times``) and a sound; the plain way, without avnb."""
     layout = "yuv420p" if pictures[0].shape[0] % 2 == 0 and pictures[0].shape[1] % 2 == 0 else "yuv444p"
     times = np.arange(len(pictures)) / 8 if times is None else times
@@ -91,6 +93,8 @@ def write_video(path, pictures, sound=None, times=None, rate=RATE, codecs=("libx
         video = file.add_stream(codecs[0], rate=8)
         video.height, video.width, video.pix_fmt = *pictures[0].shape[:2], layout
         video.codec_context.time_base = Fraction(1, 1000)
+        if aspect:
+            video.codec_context.sample_aspect_ratio = aspect
         if rotation:
             video.set_display_rotation(rotation)
         if sound is not None:
@@ -108,10 +112,10 @@ def write_video(path, pictures, sound=None, times=None, rate=RATE, codecs=("libx
     return path
 
 
-def duet(path, seconds=8, **how):
+def duet(path, seconds=8, rate=RATE, **how):
     """Write a video in which a bell rings for the first half and a drum sounds in the second."""
-    sound = tone("bell", seconds, stop=seconds / 2) + tone("drum", seconds, start=seconds / 2)
-    return write_video(path, [picture_of(BELL, DRUM)] * (8 * seconds), sound, **how)
+    sound = tone("bell", seconds, rate, stop=seconds / 2) + tone("drum", seconds, rate, start=seconds / 2)
+    return write_video(path, [picture_of(BELL, DRUM)] * (8 * seconds), sound, rate=rate, **how)
 
 
 def localize(path, ear, tmp_path, **how):
@@ -210,8 +214,12 @@ def times_of(path):
     return [seconds for seconds, _ in frames(look_at(path))]
 
 
-def test_the_overlay_carries_the_original_sound_to_the_bit(ear, tmp_path):
-    path = duet(tmp_path / "a.mp4")
+@pytest.mark.parametrize(
+    ("name", "codecs"), [("a.mp4", ("libx264", "aac")), ("a.mkv", ("mpeg4", "libmp3lame")), ("a.webm", ("vp8", "opus"))]
+)
+def test_the_overlay_carries_the_original_sound_to_the_bit(ear, tmp_path, name, codecs):
+    codecs = tuple({"vp8": "libvpx", "opus": "libopus"}.get(codec, codec) for codec in codecs)
+    path = duet(tmp_path / name, codecs=codecs, rate=48_000)
     assert packets(localize(path, ear, tmp_path).overlay, "audio") == packets(path, "audio")
 
 
@@ -231,6 +239,11 @@ def test_a_sound_that_mp4_cannot_carry_is_turned_into_aac_and_stays_in_time(ear,
 def test_the_overlay_has_the_original_size(ear, tmp_path, size):
     path = write_video(tmp_path / "a.mp4", [picture_of(BELL, size=size)] * 16, tone("bell", 2))
     assert look_at(localize(path, ear, tmp_path).overlay).size == size
+
+
+def test_pixels_that_are_not_square_stay_so(ear, tmp_path):
+    path = write_video(tmp_path / "a.mp4", [picture_of(BELL)] * 16, tone("bell", 2), aspect=Fraction(16, 11))
+    assert look_at(localize(path, ear, tmp_path).overlay).aspect == Fraction(16, 11)
 
 
 def test_a_variable_frame_rate_stays_one(ear, tmp_path):

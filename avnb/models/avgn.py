@@ -10,8 +10,9 @@ Where the paper cannot be followed as printed, the default is the reading that w
 - Eq. 8 for sound divides A W f by A and so cancels its own attention; ``audio_normaliser`` "none" keeps A W f
   ("printed" is the equation, "plus_one" the released code's A / (A + 1)).
 - Eq. 10 gates image m with "the n-th source" of sample m. Read as m's own class (``gate`` "own_class") the ground-truth
-  class of every negative leaks into the loss: two classes are told apart by their tokens alone, the loss falls and the
-  maps stay below chance. "anchor_class" gates every image with the class that sounds in the anchor.
+  class of every negative leaks into the loss: two classes are told apart by their tokens alone, and the pictures of
+  some are never looked at (solo AP 48 against 59 on the stand-in, 44 against 66 on real photographs, with single
+  classes under 10). "anchor_class" gates every image with the class that sounds in the anchor.
 - Eqs. 4-5 have no projections, residuals or norms. On unit vectors their softmax is all but uniform and three layers
   make all tokens equal; on vectors of length sqrt(D) a token attends to itself first. Features and tokens are
   therefore scaled to that length before them.

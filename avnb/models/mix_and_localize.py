@@ -51,8 +51,8 @@ class MixAndLocalizeSettings(Settings):
     METHOD: ClassVar[str] = "mix_and_localize"
     PRESETS: ClassVar = {
         "quick": {
-            "epochs": 30, "batch_size": 32, "learning_rate": 2e-3, "weight_decay": 0.01, "schedule": "one_cycle",
-            "window": 1.5,
+            "epochs": 20, "batch_size": 16, "learning_rate": 2e-3, "weight_decay": 0.01, "schedule": "one_cycle",
+            "window": 1.0,
         },
         "paper": {
             "epochs": 100, "batch_size": 64, "learning_rate": 1e-4, "weight_decay": 0.0, "schedule": "constant",
