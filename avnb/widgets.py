@@ -5,6 +5,7 @@ output area, so that papermill never waits for them. Where no kernel runs, the s
 Introduced in notebooks/10_heatmaps.ipynb.
 """
 
+import asyncio
 import base64
 import functools
 import html
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 FLOOR = "centre"  # the row that needs no model and stands beside every score
 EVERY = "all"
+IDLE = 0.02  # seconds without a step after which the next picture is painted ahead
 KEPT = 1000  # painted pictures, of about 50 kB each
 AT_ONCE = 16  # scenes judged at once
 RULES = {
@@ -159,7 +161,7 @@ class Scrubber:
         self.reels = list(reels)
         self._jpeg = functools.lru_cache(maxsize=KEPT)(self._painted)
         self._flac = functools.lru_cache(maxsize=256)(self._recorded)
-        self._busy = False
+        self._busy, self._last, self._ahead = False, 1, None
         kind, _, number = rule.rstrip(")").partition("(")
         threshold_rule(rule)
 
@@ -305,6 +307,21 @@ class Scrubber:
         self.scores.value = self._table(reel, view)
         if scene.sound is not None:
             self.audio.format, self.audio.value = "flac", self._flac(self.clips.value, view.place)
+        self._paint_ahead(view)
+
+    def _paint_ahead(self, view: View) -> None:
+        """Paint the picture that comes next in the direction of the last step, once the kernel has nothing to do."""
+        if self._ahead is not None:
+            self._ahead.cancel()
+        position, step = self.slider.value, 1 if self.slider.value >= self._last else -1
+        self._last = position
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # not in a kernel
+            return
+        if 1 <= position + step <= len(self.reel):
+            following = replace(view, place=int(self._places[position + step - 1]))
+            self._ahead = loop.call_later(IDLE, self._jpeg, self.clips.value, following)
 
     # ------------------------------------------------------------------------------------------------ what is shown
 

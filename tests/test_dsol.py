@@ -194,7 +194,7 @@ def test_an_object_is_of_the_cluster_whose_centre_is_nearest(build, normalise):
 
 
 def test_classification_is_the_cross_entropy_of_both_networks_on_the_teachers_clusters(build):
-    method, batch = in_doubles(build(CLASSIFY), random_batch())
+    method, batch = in_doubles(build(CLASSIFY, audio_examples="solos"), random_batch())
     heard, seen = method.hear(batch.mixture).tolist(), method.see(batch.frames, batch.features)
     pictures = seen.flatten(2).mean(dim=2).tolist()
     labels = method.teacher.assign(batch).tolist()
@@ -211,6 +211,21 @@ def test_classification_is_the_cross_entropy_of_both_networks_on_the_teachers_cl
     for name, value in expected.items():
         assert terms[name].item() == pytest.approx(value, abs=TOLERANCE)
     assert terms["total"].item() == pytest.approx(sum(expected.values()), abs=TOLERANCE)
+
+
+def test_sum_of_two_solos_is_half_of_each_ones_cluster(build):
+    method, batch = in_doubles(build(CLASSIFY, audio_examples="mixed"), random_batch())
+    size, labels, layer = len(batch), method.teacher.assign(batch).tolist(), method.audio_class
+    losses = []
+    for i in range(size):
+        heard = method.hear((batch.mixture[i] + batch.mixture[i - 1])[None])[0].tolist()
+        logits = [dot(w, heard) + b for w, b in zip(layer.weight.tolist(), layer.bias.tolist(), strict=True)]
+        shares = softmax(logits)
+        losses.append(-0.5 * math.log(shares[labels[i]]) - 0.5 * math.log(shares[labels[i - 1]]))
+    terms = method.loss(batch)
+    assert terms["class_crowd"].item() == pytest.approx(sum(losses) / size, abs=TOLERANCE)
+    both = terms["class_audio"] + terms["class_visual"] + terms["class_crowd"]
+    assert terms["total"].item() == pytest.approx(both.item(), abs=TOLERANCE)
 
 
 @pytest.mark.parametrize("product", [True, False])

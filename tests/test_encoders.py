@@ -11,11 +11,11 @@ from torch import Tensor
 from avnb.encoders import (
     FrozenLite,
     LiteObjects,
+    LiteProjection,
     ResNetFrames,
     ResNetObjects,
     ResNetSound,
     SlimSound,
-    LiteProjection,
 )
 from avnb.errors import SettingsError
 

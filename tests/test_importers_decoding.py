@@ -194,3 +194,36 @@ def test_a_job_leaves_nothing_in_the_making_behind(tmp_path):
         said = {"job": json.loads(json.dumps(asdict(job))), "folder": str(tmp_path), "scratch": str(tmp_path / "s")}
         attempt(said | {"rate": 8000, "seconds": 1.0})
         assert list((tmp_path / "s").iterdir()) == []
+
+
+@pytest.mark.parametrize("degrees", [90, 180, -90])
+def test_a_film_held_upright_is_turned_as_a_player_turns_it(tmp_path, degrees):
+    with av.open(tmp_path / f"{VIDEO}.mp4", "w") as file:
+        video = file.add_stream("libx264", rate=10)
+        video.width, video.height, video.pix_fmt = 128, 96, "yuv420p"
+        video.set_display_rotation(degrees)
+        audio = file.add_stream("aac", rate=RATE, layout="mono")
+        upright = np.full((96, 128, 3), 100, np.uint8)
+        upright[:48, :64] = RED  # the upper left quarter
+        for _ in range(10):
+            file.mux(video.encode(av.VideoFrame.from_ndarray(upright, format="rgb24")))
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, RATE), np.int16), format="s16", layout="mono")
+        frame.rate = RATE
+        for packets in (audio.encode(frame), video.encode(None), audio.encode(None)):
+            file.mux(packets)
+    cut_at(tmp_path / f"{VIDEO}.mp4", [0.5], tmp_path / "out")
+    turned = np.asarray(Image.open(tmp_path / "out/frames/clip_0.jpg")).astype(int)
+    expected = np.rot90(upright, degrees // 90)  # counter-clockwise, as the file's display matrix says
+    assert turned.shape == expected.shape
+    assert np.abs(turned - expected).mean() < 4  # JPEG; a wrong quarter would be off by 60 and more in half the picture
+
+
+def test_a_header_that_promises_years_is_refused(tmp_path):
+    data = bytearray(recording(tmp_path / "x.wav", 1).read_bytes())
+    data[24:28], data[28:32] = (1).to_bytes(4, "little"), (2).to_bytes(4, "little")  # one sample a second
+    data[40:44] = (0x7FFFFFF0).to_bytes(4, "little")
+    (tmp_path / "x.wav").write_bytes(data)
+    clip = Cut("c", "train", "solo", picture=str(still(tmp_path / "x.jpg")))
+    (tmp_path / "scratch").mkdir()
+    with pytest.raises(DataError):
+        cut(Job("j", str(tmp_path / "x.wav"), "v", (clip,), 0.05), tmp_path, tmp_path / "scratch", 8000, 1.0)

@@ -1,6 +1,7 @@
 """Features of methods, how well they tell classes apart, and the picture that shows the clip under the pointer."""
 
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -97,3 +98,35 @@ def test_the_page_holds_every_panel_and_every_clip_and_its_picture(tiny_store, s
     assert all(tiny_store.ids[clip].decode() in page for clip in solos)
     assert len(re.findall("data:image/jpeg;base64,", page)) == 1
     assert "MARK" not in page
+
+
+def test_a_real_pointer_on_a_spot_shows_its_clip_in_a_real_browser(tiny_store, solos, tmp_path):
+    browser = shutil.which("chromium") or shutil.which("chromium-browser")
+    if browser is None:
+        pytest.skip("no chromium is installed")
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser")
+    labels = [tiny_store.classes[k] for k in tiny_store.labels[solos].argmax(axis=1)]
+    generator = torch.Generator().manual_seed(0)
+    rows = {"some_method": panels({name: torch.randn(8, 4, generator=generator) for name in ("a", "b")}, labels)}
+    page_of = hover(rows, labels, tiny_store, solos, class_colours(tiny_store.classes)).data
+    (tmp_path / "page.html").write_text(f"<!doctype html><meta charset=utf-8>{page_of}", encoding="utf-8")
+    with playwright.sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=browser, args=["--no-sandbox"])
+        page = chromium.new_page()
+        errors = []
+        page.on("pageerror", lambda error: errors.append(error))
+        page.goto((tmp_path / "page.html").as_uri())
+        spots = page.locator("svg").nth(1).locator("circle")
+        for number in (3, 6):
+            box = spots.nth(number).bounding_box()
+            page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+            assert page.locator(".said").inner_text() == f"{labels[number]}: {tiny_store.ids[solos[number]].decode()}"
+            assert page.locator("svg").nth(0).locator("circle").nth(number).get_attribute("stroke") == "#000"
+        page.mouse.down()
+        page.mouse.up()
+        box = spots.nth(1).bounding_box()
+        page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        assert tiny_store.ids[solos[6]].decode() in page.locator(".said").inner_text()  # the click kept it
+        page.screenshot(path=tmp_path / "tsne.png")
+        chromium.close()
+    assert errors == []

@@ -1,5 +1,6 @@
 """The scrubber is driven from Python as a page would drive it, and shows what the metrics say."""
 
+import asyncio
 import io
 
 import numpy as np
@@ -69,6 +70,18 @@ def test_a_position_seen_before_is_not_painted_again(scrubber):
     scrubber.slider.value = 2
     assert scrubber.picture.value == first
     assert scrubber._jpeg.cache_info().misses == painted + 1
+
+
+def test_in_an_idle_kernel_the_next_picture_is_painted_ahead(scrubber):
+    async def go():
+        for place in (4, 3):
+            scrubber.slider.value = place
+        await asyncio.sleep(0.5)
+        painted = scrubber._jpeg.cache_info().misses
+        scrubber.slider.value = 2  # the direction of the last step
+        return scrubber._jpeg.cache_info().misses - painted
+
+    assert asyncio.run(go()) == 0
 
 
 @pytest.mark.parametrize("label", ["solo", "duet, side by side", "duet, one frame"])

@@ -50,6 +50,12 @@ class Journal:
         self.file.truncate(place)
         self.file.seek(place)
 
+    def clear(self) -> None:
+        """Remove what a killed run left half-written."""
+        shutil.rmtree(self.scratch, ignore_errors=True)
+        for left in (*self.folder.glob(".*.tmp"), *self.state.glob(".*.tmp")):
+            left.unlink(missing_ok=True)
+
     def close(self) -> None:
         """Close the file."""
         self.file.close()

@@ -5,6 +5,7 @@ what was left out and why. data/README.md has the command for each data set.
 """
 
 import argparse
+import gc
 import importlib
 import json
 import math
@@ -21,7 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from avnb.data.benchmarks import BENCHMARKS
+from avnb.data.folder import read_info, write_dataset
 from avnb.data.importers import IMPORTERS
+from avnb.data.importers.listing import walk
 from avnb.data.importers.plan import SIDE, Job, Options, Plan
 from avnb.data.importers.workers import Request, Result, do_all
 from avnb.data.journal import Journal, key_of, only_one
@@ -37,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     said = _parser().parse_args(arguments)
     try:
         if said.importer == "merge":
-            print(merge(said.parts, said.out))
+            print(merge(said.parts, said.out, shlex.join(["avnb-prepare", *arguments])))
             return 0
         options = Options(
             videos=said.videos, annotations=tuple(said.annotations), every=said.every, keep_leaked=said.keep_leaked,
@@ -72,7 +75,9 @@ def prepare(
     from tqdm import tqdm
 
     out = Path(out)
+    gc.disable()  # a plan is a million small objects that all stay: looking for others among them doubles its time
     plan = importlib.import_module(f"avnb.data.importers.{IMPORTERS[name]}").plan(options)
+    gc.enable()
     jobs = sorted(_part(plan.limited(options.limit), shard), key=lambda job: f"{job.id}.flac")  # as merge() sorts
     if not jobs:
         raise DataError(_nothing(name, plan, options, shard))
@@ -80,7 +85,7 @@ def prepare(
     _claim(out, name, shard, command)
     with only_one(out):
         journal = Journal(out)
-        shutil.rmtree(journal.scratch, ignore_errors=True)
+        journal.clear()
         keys: list[bytes] = []
         bar = tqdm(total=len(jobs), desc=name, unit="file", disable=not progress)
         clips = Counter()
@@ -121,13 +126,11 @@ def prepare(
             journal.close()
 
 
-def merge(parts: Sequence[Path], out: Path) -> str:
+def merge(parts: Sequence[Path], out: Path, command: str = "") -> str:
     """Put the parts that ``--shard`` made together in the folder ``out`` (hard links where they can be, else copies).
 
     The result is what one machine would have made of it all. Raises DataError where the parts do not belong together.
     """
-    from avnb.data.folder import read_info, write_dataset
-
     out = Path(out)
     infos = [read_info(part) for part in parts]
     first = infos[0]
@@ -136,23 +139,28 @@ def merge(parts: Sequence[Path], out: Path) -> str:
             f"{shown(strangers[0].folder)} and {shown(first.folder)} are not parts of one data set: the classes or the "
             "note of dataset.json differ."
         )
-    name = first.name if all(info.name == first.name for info in infos) else out.name  # a user's own is its folder's
+    called = first.name if all(info.name == first.name for info in infos) else out.name  # a user's own: as its folder
     if (out / "dataset.json").exists():
         raise DataError(f"{shown(out)} is a benchmark already; merge into a new folder.")
     lines: list[tuple[str, int, str]] = []
+    files: set[str] = set()
     for part in parts:
         with open(Path(part) / "metadata.jsonl", encoding="utf-8") as file:
-            for line in file:
-                row = json.loads(line)
-                lines.append((row["audio"], len(lines), line))
-                for name in {row["file_name"], row["audio"], row.get("mask")} - {None}:
+            own = [(json.loads(line)["audio"], len(lines) + number, line) for number, line in enumerate(file)]
+        if twice := files.intersection(audio for audio, _, _ in own):
+            raise DataError(f"{min(twice)} is in two of the parts; each of --shard 1/N to N/N belongs in once.")
+        files.update(audio for audio, _, _ in own)
+        lines += own
+    _claim(out, "merge", (1, 1), command)
+    for part in parts:
+        for kind in ("frames", "audio", "masks"):
+            if (Path(part) / kind).is_dir():
+                for name in walk(part, kind):
                     _link(Path(part) / name, out / name)
     lines.sort()
-    if twice := [a for a, b in pairwise(lines) if a[0] == b[0] and a[2] == b[2]]:
-        raise DataError(f"{twice[0][0]} is in two of the parts; each of --shard 1/N to N/N belongs in once.")
-    write_dataset(
-        out, infos[0].name, infos[0].classes, infos[0].origin, infos[0].note, (json.loads(x[2]) for x in lines)
-    )
+    rows = (json.loads(line) for _, _, line in lines)
+    write_dataset(out, called, first.classes, first.origin, first.note, rows)
+    shutil.rmtree(out / ".prepare")
     return f"{len(lines):,} clips of {len(parts)} parts in {shown(out)}"
 
 
@@ -224,8 +232,6 @@ def _finish(
     name: str, plan: Plan, options: Options, shard: tuple[int, int], out: Path, journal: Journal, keys: list[bytes]
 ) -> str:
     """Write the report, metadata.jsonl and, last, dataset.json; what stands already as it should is left alone."""
-    from avnb.data.folder import write_dataset
-
     counts: Counter[tuple[str, str]] = Counter()
     broken: list[tuple[str, str]] = []
     dropped = list(plan.dropped)

@@ -1,4 +1,4 @@
-"""SceneObject: what a clip's row says of an object. It imports nothing, so that a folder is read and written quickly."""
+"""SceneObject: what a clip's row says of an object. Nothing is imported here: reading a folder needs no torch."""
 
 from dataclasses import dataclass
 

@@ -13,6 +13,8 @@ from jaxtyping import Bool, Float32
 
 from avnb.paths import whole_file
 
+Box = tuple[int, int, int, int]  # x0, y0, x1, y1, in pixels
+
 SECONDS, RATE, PER_SECOND = 10.0, 22_050, 12
 WIDTH, HEIGHT, ROOM = 336, 304, 16  # pixels; the camera moves by ROOM at most
 FADE = 0.05  # seconds in which an instrument sets in and stops
@@ -21,15 +23,21 @@ PLAYING = ((0.0, 6.0), (3.0, 9.0))  # when the first and the second instrument s
 
 @dataclass(frozen=True)
 class Performance:
-    """A rendered video and what is true of it: who plays, when (seconds), and where in its first picture (boxes)."""
+    """A rendered video and what is true of it: who plays, and when (seconds). ``room`` is where, before the camera."""
 
     path: Path
     names: tuple[str, str]
     playing: tuple[tuple[float, float], tuple[float, float]]
-    boxes: tuple[tuple[int, int, int, int], tuple[int, int, int, int]]
+    room: tuple[Box, Box]
+
+    def box(self, name: str, seconds: float) -> Box:
+        """Return where an instrument is seen (x0, y0, x1, y1 in pixels) in the picture at ``seconds``."""
+        top, left = _corner(seconds)
+        x0, y0, x1, y1 = self.room[self.names.index(name)]
+        return max(x0 - left, 0), max(y0 - top, 0), min(x1 - left, WIDTH), min(y1 - top, HEIGHT)
 
 
-def render_video(path: Path, names: tuple[str, str] = ("saxophone", "violin"), seed: int = 0) -> Performance:
+def render_video(path: Path, names: tuple[str, str] = ("violin", "tuba"), seed: int = 0) -> Performance:
     """Render the video (MP4) and return what is true of it; the same seed gives the same pictures and sound."""
     import av
 
@@ -48,6 +56,7 @@ def render_video(path: Path, names: tuple[str, str] = ("saxophone", "violin"), s
         pictures = file.add_stream("libx264", rate=PER_SECOND, options={"crf": "26", "preset": "fast"})
         pictures.width, pictures.height, pictures.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         track = file.add_stream("aac", rate=RATE, layout="mono")
+        track.bit_rate = 48_000
         heard = av.AudioFrame.from_ndarray(sound[None], "fltp", "mono")
         heard.rate, heard.pts, heard.time_base = RATE, 0, Fraction(1, RATE)
         file.mux([*track.encode(heard), *track.encode(None)])
@@ -57,9 +66,7 @@ def render_video(path: Path, names: tuple[str, str] = ("saxophone", "violin"), s
             frame.pts, frame.time_base = number, Fraction(1, PER_SECOND)
             file.mux(pictures.encode(frame))
         file.mux(pictures.encode(None))
-    top, left = _corner(0.0)
-    seen = mask[top:, left:][:HEIGHT, :WIDTH]
-    return Performance(Path(path), names, PLAYING, tuple(_box(seen == k) for k in (1, 2)))
+    return Performance(Path(path), names, PLAYING, tuple(_box(mask == k) for k in (1, 2)))
 
 
 def _corner(seconds: float) -> tuple[int, int]:
@@ -73,6 +80,6 @@ def _gate(start: float, stop: float) -> Float32[np.ndarray, " time"]:
     return np.clip(np.minimum((time - start) / FADE + 1, (stop - time) / FADE), 0, 1).astype(np.float32)
 
 
-def _box(pixels: Bool[np.ndarray, "height width"]) -> tuple[int, int, int, int]:
+def _box(pixels: Bool[np.ndarray, "height width"]) -> Box:
     (y,), (x,) = np.nonzero(pixels.any(axis=1)), np.nonzero(pixels.any(axis=0))
     return int(x[0]), int(y[0]), int(x[-1]) + 1, int(y[-1]) + 1

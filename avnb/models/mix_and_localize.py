@@ -33,7 +33,7 @@ from avnb.audio import LogMel, MixAndLocalizeLogMel
 from avnb.config import Settings, setting
 from avnb.data.clips import Batch, Recipe
 from avnb.data.mixing import mix_waveforms
-from avnb.encoders import FrozenLite, LiteProjection, ResNetFrames, ResNetSound, SlimSound
+from avnb.encoders import FrozenLite, ResNetFrames, ResNetSound, SlimSound
 from avnb.models.method import Method, Stage
 
 RATE = 22_050  # Hz, of the waveforms that travel through the project
@@ -51,7 +51,7 @@ class MixAndLocalizeSettings(Settings):
     METHOD: ClassVar[str] = "mix_and_localize"
     PRESETS: ClassVar = {
         "quick": {
-            "epochs": 20, "batch_size": 16, "learning_rate": 2e-3, "weight_decay": 0.01, "schedule": "one_cycle",
+            "epochs": 15, "batch_size": 16, "learning_rate": 2e-3, "weight_decay": 0.01, "schedule": "one_cycle",
             "window": 1.0,
         },
         "paper": {
@@ -92,7 +92,14 @@ class MixAndLocalize(Method):
         dim = settings.dim
         if settings.preset == "quick":
             self.trunk, self.listen, self.spectrogram = FrozenLite(), SlimSound(), LogMel()
-            self.project_visual = LiteProjection(self.trunk.channels, dim)
+            # The two pictures of a graph can be told apart by next to nothing. A projection that learns fast finds that
+            # before the sound says anything and forgets the rest: with LiteProjection's 3x3 layers the walk stays at an
+            # accuracy of 0.7 and the maps below the centre square. One linear layer on standardised features keeps
+            # what ImageNet taught.
+            self.project_visual = nn.Sequential(
+                nn.BatchNorm2d(self.trunk.channels, affine=False),
+                nn.Conv2d(self.trunk.channels, dim, 1, bias=False),
+            )
         else:
             from torchaudio.transforms import Resample
 

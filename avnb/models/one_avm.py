@@ -108,7 +108,7 @@ class OneAVM(Method):
         self.decoder = Decoder(
             self.listen.widths, seen, settings.decoder_depth, len(self.spectrogram.filterbank), columns
         )
-        self.silence = float(self.spectrogram.compress(torch.zeros(1, 1, 1)))
+        self.silence = self.spectrogram(torch.zeros(1, 1)).amin().item()
         self.register_buffer("spread", _spread(self.spectrogram.filterbank), persistent=False)
 
     @property

@@ -51,7 +51,8 @@ def notebook_in_lab(
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("console", lambda said: errors.append(f"{said.text} {said.location}") if said.type == "error" else None)
         page.goto(f"{address}/lab/tree/scrubber.ipynb?reset", wait_until="domcontentloaded")
-        page.locator(".jp-Notebook .cm-content").first.click(timeout=120_000)
+        page.get_by_text("| Idle").wait_for(timeout=180_000)  # cells that are run before there is a kernel are dropped
+        page.locator(".jp-Notebook .cm-content").first.click(timeout=60_000)
         page.keyboard.press("Control+Home")
         for _ in cells:
             page.keyboard.press("Shift+Enter")

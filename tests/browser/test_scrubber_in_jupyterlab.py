@@ -36,7 +36,7 @@ pytestmark = [pytest.mark.notebook, pytest.mark.timeout(600)]
 @pytest.fixture(scope="module")
 def page(tiny_folder, judged_run, tmp_path_factory):
     """The page with the scrubber of two methods, on pictures of 224 x 224 pixels; no error may come up on the way."""
-    pytest.importorskip("playwright", reason="playwright is not installed: pip install -e '.[browser]'")
+    pytest.importorskip("playwright", reason="playwright is not installed: pip install -e '.[test]'")
     if chromium() is None:
         pytest.skip("no Chromium on this machine: apt-get install chromium, or name one in AVNB_CHROMIUM")
     base = tmp_path_factory.mktemp("lab")
@@ -183,5 +183,7 @@ def test_a_step_takes_less_than_50_ms(page):
     print(f"\n{report}")
     ARTEFACTS.mkdir(parents=True, exist_ok=True)
     (ARTEFACTS / "step.txt").write_text(report + "\n")
+    if os.getloadavg()[0] > 2 * os.cpu_count():  # the page, Lab and the kernel alone come to less
+        pytest.skip(f"this machine is busy with other things (load {os.getloadavg()[0]:.0f}): {report}")
     assert cached < 50
-    assert painted < 100
+    assert painted < 75  # its neighbours are painted ahead; here the keys come too fast for that

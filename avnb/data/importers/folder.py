@@ -6,7 +6,6 @@ trained on, listened to and looked at; boxes can be added to metadata.jsonl.
 """
 
 from collections import Counter
-from pathlib import PurePosixPath
 
 from avnb.data.importers.listing import list_media, safe
 from avnb.data.importers.plan import Cut, Job, Options, Plan, classes_of
@@ -24,10 +23,10 @@ def plan(options: Options) -> Plan:
     files = [(stem, path, None) for stem, path in media.videos.items()] or [
         (stem, path, pictures[stem]) for stem, path in sounds.items() if stem in pictures
     ]
-    divided = any(part in SPLITS for stem, _, _ in files for part in PurePosixPath(stem).parts[:-1])
+    divided = any(part in SPLITS for stem, _, _ in files for part in stem.split("/")[:-1])
     seen: Counter[str] = Counter()
     for stem, path, picture in files:
-        folders = PurePosixPath(stem).parts[:-1]
+        folders = stem.split("/")[:-1]
         classes = [part for part in folders if part not in SPLITS]
         if not classes:
             made.dropped.append((stem, "lies in no folder that names its class"))

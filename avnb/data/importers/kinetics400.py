@@ -5,8 +5,6 @@ Annotations, where the folders name no classes: ``train.csv``, ``val.csv`` of Ki
 on the way makes the split "val"; a test folder has no classes and is passed over.
 """
 
-from pathlib import PurePosixPath
-
 from avnb.data.importers.annotations import annotation_files, must, read_table, unread
 from avnb.data.importers.listing import list_media, safe, youtube
 from avnb.data.importers.plan import Cut, Job, Options, Plan, classes_of
@@ -28,17 +26,21 @@ def plan(options: Options) -> Plan:
         made.missing += [f"sound of {stem}" for stem in media.pictures if bare[stem] not in sounds]
     found = set()
     for stem, path, picture in files:
-        name, folders = PurePosixPath(stem).name, PurePosixPath(stem).parts[:-1]
-        video, start = youtube(name) or (name, None)
-        label, split = listed.get(f"{video}_{int(start or 0):06d}", ("", ""))
-        found.add(f"{video}_{int(start or 0):06d}")
+        *folders, name = stem.split("/")
+        told = youtube(name)
+        video, start = told or (name, None)
+        label = split = ""
+        if listed:
+            clip = f"{video}_{int(start or 0):06d}"
+            label, split = listed.get(clip, ("", ""))
+            found.add(clip)
         split = split or next((SPLITS[part] for part in folders if part in SPLITS), "train")
         classes = [part for part in folders if part not in SPLITS and part not in ("frames", "audio")]
         label = label or (classes[-1] if classes else "")
         if split == "test" or not label:
             made.dropped.append((stem, "of no class" if not label else "Kinetics' test split has no classes"))
             continue
-        cut = Cut(safe(name), split, "solo", (label,), picture=picture and media.path(picture))
+        cut = Cut(name if told else safe(name), split, "solo", (label,), picture=picture and media.path(picture))
         made.jobs.append(Job(cut.id, media.path(path), video, (cut,)))
     made.missing += sorted(listed.keys() - found)
     made.classes = classes_of(made.jobs)
@@ -54,8 +56,7 @@ def _listed(options: Options) -> dict[str, tuple[str, str]]:
             raise unread(path, ["train.csv", "val.csv"])
         for cells in rows[1:]:
             if len(cells) < 4 or not cells[2].isdigit():
-                made = f"{cells}"
-                raise unread(path, ["train.csv", "val.csv", made])
+                raise unread(path, ["train.csv", "val.csv"])
             split = SPLITS.get(cells[4] if len(cells) > 4 else path.stem, "train")
             listed[f"{cells[1]}_{int(cells[2]):06d}"] = (cells[0], split)
     return listed

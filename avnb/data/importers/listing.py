@@ -40,12 +40,13 @@ def list_media(root: Path) -> Media:
             f"{shown(Path(root))} is not a folder; --videos is where the videos, or frames/ and audio/, lie."
         )
     media = Media(Path(os.path.abspath(root)))
-    kinds = [(VIDEOS, media.videos), (PICTURES, media.pictures), (SOUNDS, media.sounds)]
+    kinds = ((VIDEOS, media.videos), (PICTURES, media.pictures), (SOUNDS, media.sounds))
+    found = {suffix: files for suffixes, files in kinds for suffix in suffixes}
     for name in walk(media.root):
-        stem, suffix = os.path.splitext(name)
-        for suffixes, found in kinds:
-            if suffix.lower() in suffixes:
-                found.setdefault(stem, name)
+        stem, dot, suffix = name.rpartition(".")
+        files = found.get(dot + suffix.lower())
+        if files is not None:
+            files.setdefault(stem, name)
     if not media.videos and not (media.pictures and media.sounds):
         raise DataError(
             f"{shown(media.root)} holds {len(media.pictures):,} pictures, {len(media.sounds):,} sounds and no video. "

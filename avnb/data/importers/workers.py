@@ -53,18 +53,18 @@ class Worker:
         if answer.endswith("\n"):
             return json.loads(answer)
         code = process.wait()
-        self.stop()
+        self.process = None
         why = f"took more than {patience:.0f} s" if late.is_set() else f"the decoder crashed (exit status {code})"
         return {"rows": [], "files": {}, "dropped": [], "broken": why}
 
     def stop(self) -> None:
         """End the process."""
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-            self.process.stdin.close()
-            self.process.stdout.close()
-            self.process = None
+        process, self.process = self.process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+            process.stdin.close()
+            process.stdout.close()
 
 
 def do_all(
