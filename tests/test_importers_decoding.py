@@ -1,6 +1,7 @@
 """What is cut from a file: the right frame, the right sound, and a sentence where there is neither."""
 
 import json
+import struct
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -218,12 +219,25 @@ def test_a_film_held_upright_is_turned_as_a_player_turns_it(tmp_path, degrees):
     assert np.abs(turned - expected).mean() < 4  # JPEG; a wrong quarter would be off by 60 and more in half the picture
 
 
-def test_a_header_that_promises_years_is_refused(tmp_path):
+def test_a_header_that_stretches_the_sound_to_hours_is_refused(tmp_path):
     data = bytearray(recording(tmp_path / "x.wav", 1).read_bytes())
     data[24:28], data[28:32] = (1).to_bytes(4, "little"), (2).to_bytes(4, "little")  # one sample a second
-    data[40:44] = (0x7FFFFFF0).to_bytes(4, "little")
     (tmp_path / "x.wav").write_bytes(data)
-    clip = Cut("c", "train", "solo", picture=str(still(tmp_path / "x.jpg")))
-    (tmp_path / "scratch").mkdir()
-    with pytest.raises(DataError):
-        cut(Job("j", str(tmp_path / "x.wav"), "v", (clip,), 0.05), tmp_path, tmp_path / "scratch", 8000, 1.0)
+    with pytest.raises(DataError, match="its header says that its sound has 1 samples a second"):
+        clip_every_tick(tmp_path / "x.wav", tmp_path)
+
+
+def test_a_header_that_promises_years_is_refused(tmp_path):
+    data = bytearray(film(tmp_path / "x.webm", seconds=1).read_bytes())
+    place = data.index(b"\x44\x89\x88") + 3  # the element that says how long the file is: a double, in milliseconds
+    data[place : place + 8] = struct.pack(">d", 1e11)
+    (tmp_path / "x.webm").write_bytes(data)
+    with pytest.raises(DataError, match="its header says that it lasts 27,778 hours"):
+        clip_every_tick(tmp_path / "x.webm", tmp_path)
+
+
+def clip_every_tick(path: Path, folder: Path) -> None:
+    """Ask for a training clip every 0.05 s: what a header that lies about the length makes endless."""
+    clip = Cut("c", "train", "solo", picture=str(still(folder / "x.jpg")))
+    (folder / "scratch").mkdir()
+    cut(Job("j", str(path), "v", (clip,), 0.05), folder, folder / "scratch", 8000, 1.0)

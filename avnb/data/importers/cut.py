@@ -28,8 +28,10 @@ from avnb.errors import DataError
 QUALITY = 92  # of the JPEG files
 NEAREST = 1 / 60  # seconds; half a frame at 30 a second, so that a time taken from one finds that frame
 SEEK_OVER = 5.0  # seconds without a wanted frame that are worth a jump to the next keyframe
+SLOWEST = 1000  # samples a second; with fewer, a broken header stretches a short sound to hours
 GAP = 0.1  # seconds by which sound may be late before silence is put in its place
 SHORTEST = 0.1  # seconds of sound below which there is nothing to hear
+LONGEST = 24 * 3600  # seconds; a broken header may promise years of sound, and a clip for each second of them
 PIXELS = 64_000_000  # of a frame; a broken header may ask for any number
 BLOCK = 1 << 16  # samples written at once
 ROOM = 16 * 2**20  # bytes that must be free on the disk
@@ -111,11 +113,17 @@ def _length(container: av.container.InputContainer) -> float:
     if not container.streams.audio:
         raise DataError("it has no sound")
     stream = container.streams.audio[0]
+    if stream.rate < SLOWEST:
+        raise DataError(f"its header says that its sound has {stream.rate} samples a second")
     if stream.duration is not None and stream.time_base is not None:
-        return float(stream.duration * stream.time_base)
-    if container.duration is None:
+        length = float(stream.duration * stream.time_base)
+    elif container.duration is not None:
+        length = container.duration / av.time_base
+    else:
         raise DataError("it does not say how long it is")
-    return container.duration / av.time_base
+    if length > LONGEST:
+        raise DataError(f"its header says that it lasts {length / 3600:,.0f} hours")
+    return length
 
 
 def _timed(job: Job, container: av.container.InputContainer, length: float) -> list[Cut]:
