@@ -2,11 +2,13 @@
 
 Sound of Pixels' question, asked of any method that separates by a visual vector (OneAVM): the vector of a small part
 of the frame takes the place of the whole frame's. Only widgets that carry their value are used (the bytes of a picture
-and of a sound, a text): they need no output area, so that papermill never waits for them. Introduced in
-notebooks/11_separation.ipynb.
+and of a sound, a text): they need no output area, so that papermill never waits for them. `sound_map` is a page to be
+clicked that needs no kernel. Introduced in notebooks/11_separation.ipynb.
 """
 
+import base64
 import functools
+import hashlib
 import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -18,14 +20,24 @@ from torch import Tensor
 
 from avnb.audio import stft
 from avnb.config import Settings, setting
+from avnb.overlay import as_jpeg
 from avnb.plots import player
 
 if TYPE_CHECKING:
     import ipywidgets
+    from IPython.display import HTML
 
 REACH = 2  # positions on each side of the one that is asked for
 AT_ONCE = 56  # places whose masks are predicted at once
 MARK = np.array([255, 60, 40], np.uint8)
+PART = (
+    "position:absolute;box-sizing:border-box;padding:2px;border:1px solid rgba(255,255,255,.7);background:none;"
+    "color:white;font-size:12px;text-shadow:0 0 3px black,0 0 3px black;display:flex;align-items:end;cursor:pointer"
+)
+PLAY = (
+    "const box=this.parentNode;for(const one of box.children)one.classList.remove('playing');"
+    "this.classList.add('playing');const sound=box.nextSibling;sound.src=this.dataset.sound;sound.play()"
+)
 
 
 @dataclass(frozen=True)
@@ -55,6 +67,11 @@ class Places:
         """Return what of the mixture belongs to a place, at the method's own rate."""
         wanted = self.method.of_place(self.visual, row, column, REACH)
         return self.method.separate_by(wanted[:, None], self.mixture[None].to(wanted.device))[0, 0].cpu()
+
+    def level(self, sound: Float[Tensor, " samples"]) -> float:
+        """Return how loud a place's sound is, in dB of the mixture."""
+        whole = self.method.resample(self.mixture[None].to(self.visual.device)).square().sum().cpu()
+        return float(10 * torch.log10((sound.square().sum() / whole).clamp_min(1e-10)))
 
     @functools.cached_property
     @torch.inference_mode()
@@ -106,9 +123,8 @@ def hear_places(
     @functools.lru_cache(maxsize=1000)
     def found(row: int, column: int) -> tuple[bytes, bytes, str]:
         heard = places.sound(row, column)
-        whole = places.method.resample(places.mixture[None].to(places.visual.device))[0].cpu()
-        level = float(10 * torch.log10((heard.square().sum() / whole.square().sum()).clamp_min(1e-10)))
-        return _png(places.picture(row, column)), player(heard, method.rate).data, f"{level:.1f} dB of the mixture"
+        said = f"{places.level(heard):.1f} dB of the mixture"
+        return _png(places.picture(row, column)), player(heard, method.rate).data, said
 
     def show(_: Any = None) -> None:
         picture.value, sound.value, said.value = found(down.value, across.value)
@@ -117,6 +133,39 @@ def hear_places(
         slider.observe(show, "value")
     show()
     return ipywidgets.VBox([picture, across, down, sound, said])
+
+
+def sound_map(
+    method: Any,
+    frame: UInt8[Tensor, "3 height width"],
+    mixture: Float[Tensor, " time"],
+    rows: int = 2,
+    columns: int = 6,
+) -> "HTML":
+    """Return the frame as a page: a click on a part of it plays what belongs to its middle, as loud as is written there.
+
+    ``rows`` times ``columns`` sounds are embedded (about 12 kB each for 3 s), so that no kernel is needed.
+    Introduced in notebooks/11_separation.ipynb.
+    """
+    from IPython.display import HTML
+
+    places, parts = Places(method, frame, mixture), []
+    for number in range(rows * columns):
+        row, column = divmod(number, columns)
+        heard = places.sound(int((row + 0.5) * places.rows / rows), int((column + 0.5) * places.columns / columns))
+        parts.append(
+            f'<button style="left:{100 * column / columns:.2f}%;top:{100 * row / rows:.2f}%" '
+            f'data-sound="{player(heard, method.rate).src_attr()}" onclick="{PLAY}">{places.level(heard):.0f} dB</button>'
+        )
+    picture = base64.b64encode(as_jpeg(frame.permute(1, 2, 0).cpu().numpy(), 75, optimize=True)).decode()
+    mark = "sounds" + hashlib.sha256("".join(parts).encode()).hexdigest()[:8]  # the same HTML in every run
+    look = f"#{mark} button{{width:{100 / columns:.2f}%;height:{100 / rows:.2f}%;{PART}}}"
+    return HTML(
+        f"<style>{look}#{mark} button.playing{{outline:3px solid #ff3c28;outline-offset:-3px}}</style>"
+        f'<div id="{mark}" style="max-width:{frame.shape[-1]}px"><div style="position:relative">'
+        f'<img style="display:block;width:100%" src="data:image/jpeg;base64,{picture}">{"".join(parts)}</div>'
+        '<audio controls style="width:100%"></audio></div>'
+    )
 
 
 def _edge(place: int, count: int, pixels: int) -> int:

@@ -164,3 +164,13 @@ def _write_clip(
     if row["mask"]:
         mask.save(folder / row["mask"])
     return row
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Print what each notebook took."""
+    reports = [report for reports in terminalreporter.stats.values() for report in reports]
+    found = {dict(report.user_properties).get("notebook") for report in reports if hasattr(report, "user_properties")}
+    if measured := sorted(filter(None, found)):
+        terminalreporter.section("notebooks, with parameters for a test", sep="-")
+        for name, seconds, megabytes in measured:
+            terminalreporter.write_line(f"{name:32} {seconds:5.0f} s  {megabytes:6,.0f} MB at most")

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from avnb.hearing import REACH, HearingSettings, Places, hear_places
+from avnb.hearing import REACH, HearingSettings, Places, hear_places, sound_map
 from avnb.models.one_avm import OneAVM, OneAVMSettings
+from avnb.plots import player
 
 ipywidgets = pytest.importorskip("ipywidgets", reason="ipywidgets comes with the notebooks extra")
 
@@ -72,3 +73,16 @@ def test_the_frame_of_a_place_at_the_border_stays_in_the_picture(places):
 
 def test_the_duet_is_a_setting():
     assert HearingSettings(duet=3).resolve("cpu").duet == 3
+
+
+def test_the_page_holds_the_sound_and_the_loudness_of_the_middle_of_each_part(scene, places):
+    page = sound_map(*scene, rows=2, columns=4).data
+    assert page.count("<button") == 8
+    heard = places.sound(3, 5)  # the middle of the last part but one: row 1 of 2 over 4, column 2 of 4 over 8
+    last_but_one = page.split("<button")[7]
+    assert player(heard, scene[0].rate).src_attr() in last_but_one
+    assert f">{places.level(heard):.0f} dB<" in last_but_one
+
+
+def test_the_page_is_the_same_in_every_run(scene):
+    assert sound_map(*scene, rows=1, columns=2).data == sound_map(*scene, rows=1, columns=2).data

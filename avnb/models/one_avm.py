@@ -10,6 +10,9 @@ No code was ever released, and the paper contradicts itself or is silent; what i
 
 - The target mask. Eq. 4's text marks bins where |source| > |mixture| and calls them dominant, which they are not: the
   ideal masks of that rule reach 4 dB where the others' reach 20. ``mask_rule`` "half_mixture" is Sound of Pixels'.
+- The bins' weights. Eq. 4 counts all bins alike, and most hold next to nothing, so that chance decides whose they are.
+  The quick preset weights them as Sound of Pixels' code does, by log(1 + |mixture|) ("loudness"); told the true class,
+  220 steps of it separated the stand-in's duets to 3.7 dB above the mixture, and to 2.8 with equal weights.
 - Window, hop and bins. 50 ms windows, 25 ms hops and 128 x 128 exclude one another; see `avnb.audio.OneAvmLogMel`. The
   network sees 128 (quick: 64) mel bands and predicts a mask over them, so that what is heard and what is masked are one
   grid; a bin of the STFT takes its mask from the bands around it (``filterbank.T @ mask``).
@@ -55,12 +58,12 @@ class OneAVMSettings(Settings):
     METHOD: ClassVar[str] = "one_avm"
     PRESETS: ClassVar = {
         "quick": {
-            "epochs": 20, "batch_size": 16, "learning_rate": 2e-3, "weight_decay": 0.01, "schedule": "one_cycle",
-            "dim": 128, "temperature": 0.1, "decoder_depth": 5, "blend": "features",
+            "epochs": 15, "batch_size": 16, "learning_rate": 2e-3, "weight_decay": 0.01, "schedule": "one_cycle",
+            "dim": 128, "temperature": 0.1, "decoder_depth": 5, "bin_weights": "loudness", "blend": "features",
         },
         "paper": {
             "epochs": 20, "batch_size": 128, "learning_rate": 1e-4, "weight_decay": 0.0, "schedule": "constant",
-            "dim": 512, "temperature": 0.03, "decoder_depth": 8, "blend": "pixels",
+            "dim": 512, "temperature": 0.03, "decoder_depth": 8, "bin_weights": "equal", "blend": "pixels",
         },
     }  # fmt: skip
 
@@ -70,6 +73,7 @@ class OneAVMSettings(Settings):
     separation: bool = setting(True, doc="MAS, eqs. 3-4")
     alignment: bool = setting(True, doc="MVA, eq. 5")
     mask_rule: str = setting("half_mixture", among=RULES, doc="which bins of a mixture are a source's (eq. 4)")
+    bin_weights: str = setting("", among=("equal", "loudness"), doc='of the bins in eq. 4; "": the preset\'s')
     decoder_depth: int = setting(0, low=0, high=32, doc="convolutions of the U-Net's decoder (Fig. 5); 0: the preset's")
     alpha: float = setting(0.5, low=0.0, high=1.0, doc="share of the first picture in a blend (eq. 5, Fig. 5)")
     blend: str = setting("", among=("pixels", "features"), doc='what is blended; "": the preset\'s')
@@ -152,10 +156,8 @@ class OneAVM(Method):
         if settings.correspondence:
             terms["CL"] = self.correspondence_loss(audio, visual)
         if settings.separation and pairs:
-            targets = self.targets(couples)
             wanted = rearrange(visual.amax(dim=(2, 3))[: 2 * pairs], "(n p) c -> p n c", n=2)
-            logits = self.decoder([level[len(batch) :] for level in levels], wanted, targets.shape[-1])
-            terms["MAS"] = binary_cross_entropy_with_logits(logits, targets)  # eq. 4
+            terms["MAS"] = self.separation_loss(couples, [level[len(batch) :] for level in levels], wanted)
         if settings.alignment and pairs:
             terms["MVA"] = self.alignment_loss(audio, self.blended(batch, pairs))
         if not terms:
@@ -187,14 +189,37 @@ class OneAVM(Method):
         pooled = visual.amax(dim=(2, 3), keepdim=True)
         return self.audio_heads["global"](audio), self.visual_heads["global"](pooled)[..., 0, 0]
 
+    def separation_loss(
+        self,
+        sources: Float[Tensor, "pairs sources samples"],
+        levels: list[Tensor],
+        wanted: Float[Tensor, "pairs sources seen"],
+    ) -> Float[Tensor, ""]:
+        """Eq. 4: the cross-entropy of the predicted masks, averaged over all bins or the loud ones above all."""
+        own, mixture = self.bands(sources)
+        targets = source_masks(own, mixture, self.settings.mask_rule)
+        logits = self.decoder(levels, wanted, targets.shape[-1])
+        weights = None
+        if self.settings.bin_weights == "loudness":
+            weights = mixture.log1p().clamp(1e-3, 10)[:, None]
+            weights = weights / weights.mean()
+        return binary_cross_entropy_with_logits(logits, targets, weights)
+
     def targets(self, sources: Float[Tensor, "pairs sources samples"]) -> Float[Tensor, "pairs sources bands frames"]:
-        """Return M of eq. 4, by the mask rule, from the magnitudes of the bands of the sources and of their sum."""
+        """Return M of eq. 4 for every source of every sum, by the mask rule."""
+        return source_masks(*self.bands(sources), self.settings.mask_rule)
+
+    @torch.no_grad()
+    def bands(
+        self, sources: Float[Tensor, "pairs sources samples"]
+    ) -> tuple[Float[Tensor, "pairs sources bands frames"], Float[Tensor, "pairs bands frames"]]:
+        """Return the magnitudes of the bands of the sources and of their sum."""
         front = self.spectrogram
-        with torch.no_grad(), torch.autocast(sources.device.type, enabled=False):
+        with torch.autocast(sources.device.type, enabled=False):
             spectra = stft(sources, front.n_fft, front.hop, front.padding)
             power = torch.cat([spectra, spectra.sum(dim=1, keepdim=True)], dim=1).abs().square()
-            bands = (front.filterbank.to(power.dtype) @ power).sqrt()
-            return source_masks(bands[:, :-1], bands[:, -1], self.settings.mask_rule)
+            found = (front.filterbank.to(power.dtype) @ power).sqrt()
+        return found[:, :-1], found[:, -1]
 
     def blended(self, batch: Batch, pairs: int) -> Float[Tensor, "pairs seen rows columns"]:
         """Return the encoder's map of v_m = alpha v_i + (1 - alpha) v_j (section 3.4)."""
