@@ -42,7 +42,8 @@ THRESHOLDS = (0.1, 0.3, 0.5)
 class Trial:
     """What a method is asked: which clips, how many sources, how their frames lie, and when a pixel counts as found.
 
-    ``subset`` names the clips; ``limit`` (0: all) how many mixtures at most, drawn evenly.
+    ``subset`` names the clips; ``limit`` (0: all) how many mixtures at most, drawn evenly. With ``silence`` the maps of
+    the classes that do not sound are judged as well, where the sources are in one picture.
     """
 
     subset: str
@@ -51,6 +52,7 @@ class Trial:
     threshold_rule: str = "top_half"
     split: str = "test"
     limit: int = 0
+    silence: bool = False
 
     def mixtures(self, store: Store) -> Int[np.ndarray, "mixtures clips"]:
         """Return the test mixtures: the same for every method and seed."""
@@ -74,6 +76,11 @@ class Trial:
     def in_one_picture(self) -> bool:
         """Whether several sources are seen together, so that their maps can be joined (PIAP)."""
         return self.sources > 1 and self.geometry != "separate"
+
+    @property
+    def counts_silence(self) -> bool:
+        """Whether there is NSA."""
+        return self.geometry == "grid" or (self.silence and self.in_one_picture)
 
     @property
     def recipe(self) -> Recipe:
@@ -128,8 +135,9 @@ def evaluate(
     not name scores 0, and PIAP judges the maps of the classes it does name; "best_pairing" gives nameless maps to the
     sources in the order that suits them best; "none" takes the one map there is for every source.
 
-    On 2x2 scenes (geometry "grid") the rows also have NSA (DSOL, eq. 9), which the row "flat" shows to be 100 for a
-    map that says nothing, and the mean value of the maps "on sounding" objects and "on silent" ones.
+    On 2x2 scenes (geometry "grid"), and where a trial asks for ``silence``, the rows also have NSA (DSOL, eq. 9), which
+    the row "flat" shows to be 100 for a map that says nothing. On 2x2 scenes they have the mean value of the maps "on
+    sounding" objects and "on silent" ones, too.
     """
     from tqdm.auto import tqdm
 
@@ -173,14 +181,14 @@ def evaluate(
         shown["maps"].append(small.cpu())
         shown["classes"].append(asked.cpu())
         judged = {}
-        if trial.geometry == "grid":
-            silence = _Silence.of(store, part, batch)
+        if trial.counts_silence:
+            silence = _Silence.of(store, part, batch, trial)
         if given := set(classes) - {"predicted"}:
             key = method.settings.METHOD, given.pop()
             judged[key] = _score(maps, truth, rule)
-            if trial.geometry == "grid" and "best_pairing" in classes:
+            if trial.counts_silence and "best_pairing" in classes:
                 judged[key] |= silence.score(maps, None)
-            elif trial.geometry == "grid":
+            elif trial.counts_silence:
                 every = torch.arange(len(store.classes), device=device).expand(len(part), -1)
                 judged[key] |= silence.score(maps, upsample(ask(batch, every, features), truth.shape[-2:]))
         if "predicted" in classes and probabilities is not None:
@@ -197,10 +205,10 @@ def evaluate(
             else:
                 candidate = trivial.trivial_maps(name, truth)
             judged[name, "none"] = _score(candidate, truth, rule)
-            if trial.geometry == "grid":
+            if trial.counts_silence:
                 unheard = torch.zeros_like(candidate) if name == "oracle" else candidate
                 judged[name, "none"] |= silence.score(candidate, unheard[:, :1].expand(-1, len(store.classes), -1, -1))
-        if trial.geometry == "grid":  # a softmax over the classes that knows nothing
+        if trial.counts_silence:  # a softmax over the classes that knows nothing
             flat = torch.full_like(truth, 1 / len(store.classes))
             score = silence.score(flat, flat[:, :1].expand(-1, len(store.classes), -1, -1))
             judged["flat", "none"] = _score(flat, truth, rule) | score
@@ -265,32 +273,38 @@ def _score(
 
 @dataclass(frozen=True)
 class _Silence:
-    """What is to be quiet in 2x2 scenes: where the two silent objects are and which classes do not sound."""
+    """What is to be quiet: which classes do not sound and, in 2x2 scenes, where the two silent objects are."""
 
     truth: Float[Tensor, "batch sources height width"]
-    places: Float[Tensor, "batch silent height width"]
-    classes: Int[Tensor, "batch silent"]
     unheard: Bool[Tensor, "batch classes"]
+    places: Float[Tensor, "batch silent height width"] | None = None
+    classes: Int[Tensor, "batch silent"] | None = None
 
     @classmethod
-    def of(cls, store: Store, mixtures: Int[np.ndarray, "batch clips"], batch: Batch) -> "_Silence":
+    def of(cls, store: Store, mixtures: Int[np.ndarray, "batch clips"], batch: Batch, trial: Trial) -> "_Silence":
+        if trial.geometry != "grid":
+            return cls(batch.truth, batch.labels == 0)
         device, heard = batch.frames.device, batch.source_classes.shape[1]
         classes = torch.from_numpy(sounding_classes(store, mixtures)[:, heard:]).to(device)
-        return cls(batch.truth, grid_truth(store, mixtures)[:, heard:].to(device), classes, batch.labels == 0)
+        return cls(batch.truth, batch.labels == 0, grid_truth(store, mixtures)[:, heard:].to(device), classes)
 
     def score(
         self,
         maps: Float[Tensor, "batch sources height width"],
         every: Float[Tensor, "batch classes height width"] | None,
     ) -> dict[str, Tensor]:
-        """Return the mean value of the sources' maps on themselves, of the silent classes' maps on the silent objects,
-        and, where there is a map for ``every`` class, NSA. Nameless maps are averaged on the silent objects."""
+        """Return NSA where there is a map for ``every`` class, and where the silent objects are known the mean value
+        of the sources' maps on themselves and of the silent classes' maps on the silent objects. Nameless maps are
+        averaged on the silent objects."""
+        found = {} if every is None else {"nsa": nsa(every, self.unheard).cpu()}
+        if self.places is None:
+            return found
         if every is None:
             quiet = maps.mean(dim=1, keepdim=True).expand_as(self.places)
         else:
             quiet = every.gather(1, self.classes[:, :, None, None].expand_as(self.places))
-        found = {"sounding": _mean_on(maps, self.truth).cpu(), "silent": _mean_on(quiet, self.places).cpu()}
-        return found if every is None else found | {"nsa": nsa(every, self.unheard).cpu()}
+        found |= {"sounding": _mean_on(maps, self.truth).cpu(), "silent": _mean_on(quiet, self.places).cpu()}
+        return found
 
 
 def _mean_on(

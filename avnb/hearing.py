@@ -142,7 +142,7 @@ def sound_map(
     rows: int = 2,
     columns: int = 6,
 ) -> "HTML":
-    """Return the frame as a page: a click on a part of it plays what belongs to its middle, as loud as is written there.
+    """Return the frame as a page: a click on a part plays what belongs to its middle, as loud as is written there.
 
     ``rows`` times ``columns`` sounds are embedded (about 12 kB each for 3 s), so that no kernel is needed.
     Introduced in notebooks/11_separation.ipynb.
@@ -153,9 +153,10 @@ def sound_map(
     for number in range(rows * columns):
         row, column = divmod(number, columns)
         heard = places.sound(int((row + 0.5) * places.rows / rows), int((column + 0.5) * places.columns / columns))
+        source = player(heard, method.rate).src_attr()
         parts.append(
             f'<button style="left:{100 * column / columns:.2f}%;top:{100 * row / rows:.2f}%" '
-            f'data-sound="{player(heard, method.rate).src_attr()}" onclick="{PLAY}">{places.level(heard):.0f} dB</button>'
+            f'data-sound="{source}" onclick="{PLAY}">{places.level(heard):.0f} dB</button>'
         )
     picture = base64.b64encode(as_jpeg(frame.permute(1, 2, 0).cpu().numpy(), 75, optimize=True)).decode()
     mark = "sounds" + hashlib.sha256("".join(parts).encode()).hexdigest()[:8]  # the same HTML in every run

@@ -7,9 +7,10 @@ resumed ends where an uninterrupted one does, to the bit on a CPU. Introduced in
 import hashlib
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -93,7 +94,9 @@ def fit(method: Method, store: Store, run: Run, progress: bool = True) -> list[d
                 told = replace(stage, recipes=stage.begin_with or stage.recipes)
                 stage.begin(partial(_batches, examples, told, settings, (number, 0)))
             started = time.perf_counter()
-            steps = _train_epoch(method, examples, stage, optimizer, (number, epoch), len(plan), done * per_epoch, bar)
+            first, last = _cycle(stages, number)
+            cycle = last - first, (done - first) * per_epoch
+            steps = _train_epoch(method, examples, stage, optimizer, (number, epoch), *cycle, bar)
             row = {"epoch": done + 1, "stage": stage.name, **steps, **validate(method, examples, stage)}
             seconds = time.perf_counter() - started
             row["seconds"] = round(seconds, 2)
@@ -295,6 +298,14 @@ def _parameter_groups(method: Method) -> list[dict[str, Any]]:
         if weight.requires_grad:
             groups.setdefault(method.FASTER.get(name.split(".")[0], 1.0), []).append(weight)
     return [{"params": weights, "faster": factor} for factor, weights in groups.items()]
+
+
+def _cycle(stages: Sequence[Stage], number: int) -> tuple[int, int]:
+    """Return the first epoch of the learning rate's schedule that a stage is part of, and the first after it."""
+    begins = [0, *accumulate(stage.epochs for stage in stages)]
+    anew = [place for place, stage in enumerate(stages) if place == 0 or stage.anew]
+    first = max(place for place in anew if place <= number)
+    return begins[first], begins[min((place for place in anew if place > number), default=len(stages))]
 
 
 def _schedule(name: str, done: float) -> float:

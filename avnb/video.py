@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, ClassVar, TextIO, TypeVar
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from avnb.config import Settings, did_you_mean, setting
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     import ipywidgets
 
 T = TypeVar("T")
+Box = tuple[int, int, int, int]  # x0, y0, x1, y1, in pixels
 
 HEARD = 0.3  # the probability that a class must once reach to be a source: trained on few clips, none is sure
 AT_ONCE = 4  # pictures that the network sees in one go
@@ -63,7 +64,8 @@ class LocalizedVideo:
     ``overlay`` is the MP4 and ``table`` the CSV, which has every moment; ``frames`` (RGB, at most 320 pixels a side),
     ``maps``, ``scores`` and ``seconds`` hold at most 160 of them, evenly spread. ``scores`` are the probabilities that
     the classes sound (0..1), or for a method without classes the maps' confidence. ``tracks`` are the separated
-    sounds, where the method can. ``notes`` say what in the file was damaged or missing.
+    sounds, where the method can: the sources', or for a method with one map "place 1" and so on. ``notes`` say what in
+    the file was damaged or missing.
     """
 
     names: tuple[str, ...]
@@ -161,6 +163,7 @@ class _Asker:
         self.lasts = (heard if picture.photo else picture).seconds or 0.0
         self.names: tuple[str, ...] = ()
         self.asked: Int[Tensor, " sources"] = torch.zeros(0, dtype=torch.long)
+        self.places = 0  # how many places of a single map are sources, where the method separates
 
     @property
     def class_aware(self) -> bool:
@@ -178,6 +181,7 @@ class _Asker:
             number = 1 if self.method.CLASSES == ("none",) else sources
             self.names = ("sound",) if number == 1 else tuple(f"source {k + 1}" for k in range(number))
             self.asked = torch.zeros(number, dtype=torch.long)
+            self.places = sources if number == 1 else 0
             return
         for name in classes:
             if name not in self.known:
@@ -240,14 +244,13 @@ class _Asker:
             yield from map(Moment, times, small, maps, scores, audible.tolist())
 
     @torch.inference_mode()
-    def cut_out(self, moment: Moment, window: Float[np.ndarray, " time"]) -> Float[np.ndarray, "sources time"]:
-        """Return what of a window of sound belongs to each source, as its part of the picture tells."""
+    def cut_out(
+        self, picture: UInt8[np.ndarray, "3 height width"], boxes: Sequence[Box], window: Float[np.ndarray, " time"]
+    ) -> Float[np.ndarray, "boxes samples"]:
+        """Return what of a window of sound belongs to each of the boxes in the picture."""
         size = (self.shape.size, self.shape.size)
-        shown = torch.from_numpy(moment.picture)
-        parts = []
-        for heat in moment.maps:
-            x0, y0, x1, y1 = hottest_box(heat, moment.picture.shape[1:])
-            parts.append(upsample(shown[:, y0:y1, x0:x1].float(), size).round().byte())
+        shown = torch.from_numpy(picture)
+        parts = [upsample(shown[:, y0:y1, x0:x1].float(), size).round().byte() for x0, y0, x1, y1 in boxes]
         heard = torch.from_numpy(window)[None].to(self.device)
         return self.method.separate(torch.stack(parts)[None].to(self.device), heard)[0].float().cpu().numpy()
 
@@ -336,26 +339,32 @@ def _written(moments: Iterator[Moment], asker: _Asker, file: TextIO, kept: _Kept
     table.writerow(["time", "class", "x0", "y0", "x1", "y1", "score"])
     for moment in moments:
         for name, heat, score in zip(asker.names, moment.maps, moment.scores, strict=True):
-            box = hottest_box(heat, asker.picture.size)
+            [box] = hottest_boxes(heat, asker.picture.size)
             table.writerow([f"{moment.seconds:.3f}", name, *box, f"{score:.4f}"])
         kept.add(moment)
         yield moment
 
 
-def hottest_box(heat: Float[np.ndarray, "rows columns"], size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Return the box (x0, y0, x1, y1), in pixels of a picture of ``size`` (height, width), around a map's peak.
+def hottest_boxes(heat: Float[np.ndarray, "rows columns"], size: tuple[int, int], number: int = 1) -> list[Box]:
+    """Return boxes (x0, y0, x1, y1), in pixels of a picture of ``size`` (height, width), around a map's peaks.
 
-    It holds the connected region that contains the peak and is above half of the map's range: of the shares tried on
-    AVGN's maps of the stand-in (0.5 to 0.85) that one's boxes fit best, with a mean IoU of 0.55 on duets.
+    Each holds a connected region that is above half of the map's range, the one with the highest peak first, at most
+    ``number``. Of the shares tried on AVGN's maps of the stand-in (0.5 to 0.85) half gave the boxes that fit best, with
+    a mean IoU of 0.55 on duets.
 
-    >>> hottest_box(np.array([[0.0, 0.0, 0.0, 0.6], [0.0, 0.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0]]), (30, 40))
-    (0, 22, 8, 30)
+    >>> heat = np.array([[0.0, 0.0, 0.0, 0.6], [0.0, 0.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0]])
+    >>> hottest_boxes(heat, (30, 40), number=2)
+    [(0, 20, 10, 30), (33, 0, 40, 7)]
     """
-    from scipy.ndimage import label
+    from scipy.ndimage import label, maximum
 
     large = upsample(torch.from_numpy(np.asarray(heat, np.float32)), (GRID, GRID)).numpy()
-    regions, _ = label(large >= (large.min() + large.max()) / 2)
-    place = regions == regions.flat[large.argmax()]
+    regions, count = label(large >= (large.min() + large.max()) / 2)
+    peaks = np.asarray(maximum(large, regions, np.arange(1, count + 1)))
+    return [_box_around(regions == 1 + place, size) for place in np.argsort(-peaks, kind="stable")[:number]]
+
+
+def _box_around(place: Bool[np.ndarray, "rows columns"], size: tuple[int, int]) -> Box:
     edges = []
     for axis, length in ((0, size[1]), (1, size[0])):
         along = np.flatnonzero(place.any(axis=axis))
@@ -368,15 +377,21 @@ def _separate(asker: _Asker, kept: _Kept, stem: Path, progress: bool) -> dict[st
     """Write what of the sound belongs to each source, where the method separates; else nothing.
 
     The method is shown the picture cut to the source's box, and hears windows that overlap by half and are faded into
-    each other.
+    each other. A method with one map for all has as sources the places that are hottest on the mean of its maps.
     """
     import soundfile
     from tqdm.auto import tqdm
 
     if not hasattr(asker.method, "separate"):
         return {}
-    rate, length = asker.method.rate, round(asker.method.rate * asker.shape.seconds)
-    tracks = {name: stem.with_name(f"{stem.name}-{name.replace(' ', '_')}.wav") for name in asker.names}
+    rate = asker.method.rate
+    length = round(rate * asker.shape.seconds) // 2 * 2  # so that half a window is whole samples
+    still: list[Box] = []
+    if asker.places:
+        mean = np.mean([one.maps[0] for one in kept.moments], axis=0)
+        still = hottest_boxes(mean, asker.shown_size, asker.places)
+    names = [f"place {number + 1}" for number in range(len(still))] or asker.names
+    tracks = {name: stem.with_name(f"{stem.name}-{name.replace(' ', '_')}.wav") for name in names}
     fade = np.hanning(length + 1)[:-1].astype(np.float32)  # two halves of a window apart, they add up to 1
     waiting = np.zeros((len(tracks), length // 2), np.float32)
     with ExitStack() as stack:
@@ -384,11 +399,12 @@ def _separate(asker: _Asker, kept: _Kept, stem: Path, progress: bool) -> dict[st
             stack.enter_context(soundfile.SoundFile(stack.enter_context(whole_file(path)), "w", rate, 1, format="WAV"))
             for path in tracks.values()
         ]
-        parts = windows(asker.heard, asker.shape.rate, asker.shape.seconds)
+        parts = windows(asker.heard, asker.shape.rate, length / rate)
         bar = tqdm(parts, "separate", disable=not progress, leave=False)
         for number, (seconds, window) in enumerate(bar):
             nearest = min(kept.moments, key=lambda one: abs(one.seconds - seconds))
-            found = asker.cut_out(nearest, window)[:, :length] * fade
+            boxes = still or [hottest_boxes(heat, asker.shown_size)[0] for heat in nearest.maps]
+            found = asker.cut_out(nearest.picture, boxes, window)[:, :length] * fade
             waiting += found[:, : length // 2]
             if number:  # the first half of the first window lies before the sound
                 for file, part in zip(files, waiting, strict=True):

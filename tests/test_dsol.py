@@ -32,7 +32,7 @@ from avnb.models.dsol import (
     with_neighbours,
 )
 from avnb.runs import Run, load_weights
-from avnb.train import fit
+from avnb.train import _cycle, fit
 
 TOLERANCE = 1e-9
 CLASSES, DIM = 5, 6
@@ -426,6 +426,12 @@ def test_stages_alternate_and_end_with_matching(build):
     assert method.stages()[-1].begin_with == (Recipe(),)
 
 
+def test_learning_rate_of_stage_two_begins_anew(build):
+    stages = build(epochs=3, class_epochs=2, match_epochs=4).stages()
+    assert [stage.epochs for stage in stages] == [2, 2, 1, 2, 4]
+    assert [_cycle(stages, number) for number in range(5)] == [(0, 7)] * 4 + [(7, 11)]
+
+
 def test_without_alternation_the_same_epochs_come_in_one_turn_and_the_networks_are_left_alone(build):
     method = build(CLASSIFY, epochs=4, class_epochs=2, match_epochs=3, alternate=False).train()
     assert [(stage.name, stage.epochs) for stage in method.stages()] == [("localize", 4), ("classify", 6), ("match", 3)]
@@ -514,13 +520,19 @@ def test_every_row_of_the_ablations_trains(build, tiny_store, tmp_path, options)
 
 def test_released_dsol_names_its_settings():
     released = DSOLSettings(
-        kl_direction="released", dilate=True, affine=True, quadrants=True, softmax_scale=3.0,
+        preset="paper", kl_direction="released", dilate=True, affine=True, quadrants=True, softmax_scale=3.0,
         negatives="one", equal_entries=False,
     )  # fmt: skip
     assert released.resolve("cpu").localization_weight == 0.5
 
 
+def test_lambda_of_0_and_of_the_paper_are_kept_when_they_are_asked_for():
+    for preset, weight in (("quick", 0.0), ("quick", 0.5), ("paper", 0.0)):
+        assert DSOLSettings(preset=preset, localization_weight=weight).resolve("cpu").localization_weight == weight
+
+
 def test_paper_preset_has_the_papers_schedule():
     settings = DSOLSettings(preset="paper", pretrained=False).resolve("cpu")
     assert (settings.epochs, settings.class_epochs, settings.mask_threshold) == (15, 3, 0.05)
+    assert (settings.localization_weight, settings.kl_direction, settings.softmax_scale) == (0.5, "printed", 1.0)
     assert dsol.SCENES[settings.scenes] == ("grid", "side_by_side")

@@ -347,9 +347,11 @@ def test_levelled_sources_are_equally_loud_and_silence_stays_silent(build):
     assert not alone[1][1].any()
 
 
-@pytest.mark.parametrize("distinct", [False, True])
-def test_a_graph_never_holds_two_clips_of_a_video_nor_when_asked_two_of_a_class(build, tiny_store, distinct):
-    (stage,) = build(distinct_classes=distinct).stages()
+@pytest.mark.parametrize(("same_class", "distinct"), [("allowed", False), ("never", True), ("preset", True)])
+def test_a_graph_never_holds_two_clips_of_a_video_nor_when_asked_two_of_a_class(
+    build, tiny_store, same_class, distinct
+):
+    (stage,) = build(same_class=same_class).stages()
     (recipe,) = stage.recipes
     assert (recipe.geometry, recipe.clips, recipe.distinct_classes) == ("separate", 2, distinct)
     train = tiny_store.select("train")

@@ -374,6 +374,25 @@ def test_both_presets_see_and_mask_one_grid_of_128_columns():
         assert stft(waveform, method.spectrogram.n_fft, method.spectrogram.hop).shape[-1] == 128
 
 
+def test_sources_that_share_a_bin_have_it_by_the_odds_of_their_masks(build):
+    method, batch = in_doubles(build(), random_batch())
+    waveform, wanted = method.resample(batch.mixture), torch.randn(4, 3, DIM, dtype=torch.float64)
+    with torch.no_grad():
+        alone, shared = method.masks(wanted, waveform), method.masks(wanted, waveform, shared=True)
+    odds = alone / (1 - alone)
+    torch.testing.assert_close(shared, odds / odds.sum(dim=1, keepdim=True))
+    torch.testing.assert_close(shared.sum(dim=1), torch.ones_like(shared[:, 0]))
+
+
+@pytest.mark.parametrize("sharing", ["none", "softmax"])
+def test_a_source_asked_for_alone_has_its_own_mask_however_bins_are_shared(build, sharing):
+    method, batch = build(sharing=sharing).eval(), random_batch()
+    with torch.no_grad():
+        found = method.separate(batch.frames[:, None], batch.mixture)
+        wanted = method.see(batch.frames).amax(dim=(2, 3))[:, None]
+        torch.testing.assert_close(found, method.separate_by(wanted, batch.mixture))
+
+
 @pytest.mark.parametrize("time", [1, 500, 2_047, 66_149])
 def test_odd_lengths_and_clips_shorter_than_the_window_are_separated_at_their_length(build, time):
     method = build().eval()

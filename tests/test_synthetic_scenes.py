@@ -13,7 +13,7 @@ from avnb.data.clips import Recipe
 from avnb.data.mixing import grid_features, grid_order, grid_truth, make_batch, shrunk, sounding_classes
 from avnb.data.store import Store
 from avnb.errors import DataError
-from avnb.evaluate import evaluate, synthetic_trial
+from avnb.evaluate import Trial, evaluate, synthetic_trial
 from avnb.models.dsol import DSOLSettings
 from avnb.models.method import Method, Stage
 from avnb.train import gather_examples
@@ -141,6 +141,18 @@ def test_flat_maps_have_all_of_nsa_and_the_same_value_on_all(tiny_store):
     assert (whole["NSA"], whole["on sounding"], whole["on silent"]) == (0.0, 100.0, 100.0)
     assert (oracle["NSA"], oracle["on silent"]) == (100.0, 0.0)
     assert oracle["on sounding"] > 99
+
+
+def test_duets_have_nsa_where_it_is_asked_for(tiny_store):
+    duet = Trial("duet", 2, "side_by_side", silence=True)
+    sounding = sounding_classes(tiny_store, duet.mixtures(tiny_store)).tolist()
+    found, _ = evaluate(Double(), tiny_store, duet, progress=False)
+    rows = {(row["method"], row["classes"]): row for row in found}
+    quiet = [[k < 2 for k in range(4) if k not in pair] for pair in sounding]  # 0.05, 0.15, 0.25, 0.35
+    assert rows["dsol", "oracle"]["NSA"] == pytest.approx(100 * np.mean([np.mean(pair) for pair in quiet]), abs=0.01)
+    assert rows["oracle", "none"]["NSA"] == 100
+    assert ("flat", "none") in rows
+    assert not any("on silent" in row for row in found)  # nobody says where what is silent lies
 
 
 @pytest.mark.parametrize("way", ["best_pairing", "none"])

@@ -23,7 +23,7 @@ from avnb.errors import DataError, SettingsError
 from avnb.heat_video import HeatVideo
 from avnb.media import SoundAround, frames, look_at, read_sound, small_picture, windows
 from avnb.models.method import Method
-from avnb.video import KEPT, hottest_box, localize_video
+from avnb.video import KEPT, hottest_boxes, localize_video
 
 RATE = 22_050
 BELL, DRUM = ("bell", (10, 20, 50, 60)), ("drum", (90, 50, 130, 90))  # and their boxes in a picture of 160 x 120
@@ -192,13 +192,13 @@ def test_a_method_hears_and_sees_what_its_store_would_give_it(ear, tmp_path):
     assert {shape[1:] for shape in ear.asked} == {(3, 224, 224)}
 
 
-def test_hottest_box_holds_the_region_of_the_peak_alone():
+def test_hottest_boxes_hold_a_region_each_the_highest_peak_first():
     heat = np.zeros((7, 7))
-    heat[1, 1], heat[5, 5] = 1.0, 0.9
-    x0, y0, x1, y1 = hottest_box(heat, (70, 140))
-    assert (x0, y0) >= (10, 5)
-    assert x1 <= 60
-    assert y1 <= 30
+    heat[5, 5], heat[1, 1], heat[5, 1] = 0.9, 1.0, 0.4  # the last is below half
+    first, second = hottest_boxes(heat, (70, 140), number=3)
+    for (x0, y0, x1, y1), (left, top) in ((first, (20, 10)), (second, (100, 50))):  # where the cells begin, 20 x 10
+        assert left - 10 <= x0 < x1 <= left + 30
+        assert top - 5 <= y0 < y1 <= top + 15
 
 
 # ----------------------------------------------------------------------------------------------------- the MP4
@@ -455,6 +455,34 @@ def test_separated_tracks_are_as_long_as_the_sound_and_hold_their_source(ear, tm
         spectrum = np.abs(np.fft.rfft(track[middle]))
         assert abs(np.argmax(spectrum) / 4 - PITCHES[name]) < 1  # Hz
         assert track[middle].std() == pytest.approx(true[middle].std(), rel=0.1)
+
+
+class SplittingNameless(Splitting):
+    """Has one map, on which everything that is not grey is hot; a window at its rate is an odd number of samples."""
+
+    CLASSES = ("none",)
+    rate = RATE // 2
+
+    def separate(self, frames, mixture):
+        return super().separate(frames, mixture)[..., ::2]
+
+    def recognize(self, mixture):
+        return None
+
+    def localize(self, frames, mixture, classes=None, features=None):
+        return torch.nn.functional.avg_pool2d((frames.float() - 128).abs().sum(dim=1, keepdim=True), 8)
+
+
+def test_a_method_with_one_map_separates_its_hottest_places(ear, tmp_path):
+    path = write_video(tmp_path / "a.mp4", [picture_of(BELL, DRUM)] * 64, tone("bell", 8) + tone("drum", 8))
+    result = localize(path, SplittingNameless(), tmp_path)
+    assert result.names == ("sound",)
+    assert list(result.tracks) == ["place 1", "place 2"]
+    middle = slice(RATE, 3 * RATE)  # four seconds
+    tracks = [soundfile.read(file) for file in result.tracks.values()]
+    assert [rate for _, rate in tracks] == [RATE // 2] * 2
+    pitches = {np.argmax(np.abs(np.fft.rfft(track[middle]))) / 4 for track, _ in tracks}
+    assert pitches == {PITCHES["bell"], PITCHES["drum"]}
 
 
 # --------------------------------------------------------------------------------------------------------- the rest

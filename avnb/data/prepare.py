@@ -76,8 +76,10 @@ def prepare(
 
     out = Path(out)
     gc.disable()  # a plan is a million small objects that all stay: looking for others among them doubles its time
-    plan = importlib.import_module(f"avnb.data.importers.{IMPORTERS[name]}").plan(options)
-    gc.enable()
+    try:
+        plan = importlib.import_module(f"avnb.data.importers.{IMPORTERS[name]}").plan(options)
+    finally:
+        gc.enable()
     jobs = sorted(_part(plan.limited(options.limit), shard), key=lambda job: f"{job.id}.flac")  # as merge() sorts
     if not jobs:
         raise DataError(_nothing(name, plan, options, shard))

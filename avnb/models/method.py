@@ -18,7 +18,8 @@ class Stage:
     ``begin`` runs before the first epoch, with a function that yields the mixtures, recipes and batches of an epoch:
     what happens between stages (DSOL's clustering) happens there. It is not called again when a run is resumed inside
     the stage, so what it leaves behind must be buffers of the method. An epoch is judged on ``validation``, and
-    ``begin`` is given examples of ``begin_with``; else both have ``recipes``.
+    ``begin`` is given examples of ``begin_with``; else both have ``recipes``. With ``anew`` the learning rate's
+    schedule ends before the stage and begins again with it.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Stage:
     begin: Callable[[Callable[[], Iterable[tuple[Any, Recipe, Batch]]]], None] | None = None
     validation: tuple[Recipe, ...] = ()
     begin_with: tuple[Recipe, ...] = ()
+    anew: bool = False
 
 
 class Method(nn.Module):

@@ -13,6 +13,9 @@ No code was ever released, and the paper contradicts itself or is silent; what i
 - The bins' weights. Eq. 4 counts all bins alike, and most hold next to nothing, so that chance decides whose they are.
   The quick preset weights them as Sound of Pixels' code does, by log(1 + |mixture|) ("loudness"); told the true class,
   220 steps of it separated the stand-in's duets to 3.7 dB above the mixture, and to 2.8 with equal weights.
+- Sharing. Eq. 3 applies each mask alone, whatever the others claim. The quick preset shares a bin among the sources
+  that are asked for, by the softmax of their logits (the odds of each mask over the sum of all odds): the stand-in's
+  duets rise from 4.3 to 6.4 dB above the mixture. A source that is asked for alone has its own mask either way.
 - Window, hop and bins. 50 ms windows, 25 ms hops and 128 x 128 exclude one another; see `avnb.audio.OneAvmLogMel`. The
   network sees 128 (quick: 64) mel bands and predicts a mask over them, so that what is heard and what is masked are one
   grid; a bin of the STFT takes its mask from the bands around it (``filterbank.T @ mask``).
@@ -59,11 +62,13 @@ class OneAVMSettings(Settings):
     PRESETS: ClassVar = {
         "quick": {
             "epochs": 15, "batch_size": 16, "learning_rate": 2e-3, "weight_decay": 0.01, "schedule": "one_cycle",
-            "dim": 128, "temperature": 0.1, "decoder_depth": 5, "bin_weights": "loudness", "blend": "features",
+            "dim": 128, "temperature": 0.1, "decoder_depth": 5, "bin_weights": "loudness", "sharing": "softmax",
+            "blend": "features",
         },
         "paper": {
             "epochs": 20, "batch_size": 128, "learning_rate": 1e-4, "weight_decay": 0.0, "schedule": "constant",
-            "dim": 512, "temperature": 0.03, "decoder_depth": 8, "bin_weights": "equal", "blend": "pixels",
+            "dim": 512, "temperature": 0.03, "decoder_depth": 8, "bin_weights": "equal", "sharing": "none",
+            "blend": "pixels",
         },
     }  # fmt: skip
 
@@ -74,6 +79,7 @@ class OneAVMSettings(Settings):
     alignment: bool = setting(True, doc="MVA, eq. 5")
     mask_rule: str = setting("half_mixture", among=RULES, doc="which bins of a mixture are a source's (eq. 4)")
     bin_weights: str = setting("", among=("equal", "loudness"), doc='of the bins in eq. 4; "": the preset\'s')
+    sharing: str = setting("", among=("none", "softmax"), doc="of a bin by the sources; empty: the preset's")
     decoder_depth: int = setting(0, low=0, high=32, doc="convolutions of the U-Net's decoder (Fig. 5); 0: the preset's")
     alpha: float = setting(0.5, low=0.0, high=1.0, doc="share of the first picture in a blend (eq. 5, Fig. 5)")
     blend: str = setting("", among=("pixels", "features"), doc='what is blended; "": the preset\'s')
@@ -275,10 +281,14 @@ class OneAVM(Method):
         sources = frames.shape[1]
         flat = None if features is None else features.flatten(0, 1)
         pooled = self.see(frames.flatten(0, 1), flat).amax(dim=(2, 3))
-        return self.separate_by(rearrange(pooled, "(b n) c -> b n c", n=sources), mixture)
+        wanted = rearrange(pooled, "(b n) c -> b n c", n=sources)
+        return self.separate_by(wanted, mixture, self.settings.sharing == "softmax")
 
     def separate_by(
-        self, wanted: Float[Tensor, "batch sources seen"], mixture: Float[Tensor, "batch time"]
+        self,
+        wanted: Float[Tensor, "batch sources seen"],
+        mixture: Float[Tensor, "batch time"],
+        shared: bool = False,
     ) -> Float[Tensor, "batch sources samples"]:
         """Return what of each mixture belongs to each visual vector: a frame's, or a part's of it (`of_place`)."""
         if mixture.ndim != 2:
@@ -287,17 +297,24 @@ class OneAVM(Method):
                 "the channels of stereo sound first."
             )
         waveform = self.resample(mixture)
-        masks = self.masks(wanted, waveform)
+        masks = self.masks(wanted, waveform, shared)
         with torch.autocast(waveform.device.type, enabled=False):
             return apply_masks(waveform, self.over_bins(masks.float()), self.spectrogram.n_fft, self.spectrogram.hop)
 
     def masks(
-        self, wanted: Float[Tensor, "batch sources seen"], waveform: Float[Tensor, "batch samples"]
+        self,
+        wanted: Float[Tensor, "batch sources seen"],
+        waveform: Float[Tensor, "batch samples"],
+        shared: bool = False,
     ) -> Float[Tensor, "batch sources bands frames"]:
-        """Return the predicted masks over the bands, in 0..1, of a mixture at the network's own rate."""
+        """Return the predicted masks over the bands, in 0..1, of a mixture at the network's own rate.
+
+        With ``shared`` the sources share each bin (they add up to 1), if there are several.
+        """
         levels, _ = self.hear(waveform)
         columns = 1 + max(waveform.shape[-1], self.spectrogram.n_fft) // self.spectrogram.hop
-        return self.decoder(levels, wanted, columns).sigmoid()
+        logits = self.decoder(levels, wanted, columns)
+        return logits.softmax(dim=1) if shared and logits.shape[1] > 1 else logits.sigmoid()
 
     def over_bins(
         self, masks: Float[Tensor, "batch sources bands frames"]
