@@ -46,7 +46,7 @@ class HearingSettings(Settings):
 
     METHOD: ClassVar[str] = "separation"
 
-    duet: int = setting(0, low=0, doc="which of the test duets is looked at")
+    duet: int = setting(1, low=0, doc="which of the test duets is looked at")
 
 
 class Places:
@@ -140,11 +140,13 @@ def sound_map(
     frame: UInt8[Tensor, "3 height width"],
     mixture: Float[Tensor, " time"],
     rows: int = 2,
-    columns: int = 6,
+    columns: int = 4,
+    seconds: float = 1.5,
 ) -> "HTML":
     """Return the frame as a page: a click on a part plays what belongs to its middle, as loud as is written there.
 
-    ``rows`` times ``columns`` sounds are embedded (about 12 kB each for 3 s), so that no kernel is needed.
+    ``rows`` times ``columns`` sounds of ``seconds`` are embedded (5 kB each), so that no kernel is needed. The loudness
+    is that of the whole sound.
     Introduced in notebooks/11_separation.ipynb.
     """
     from IPython.display import HTML
@@ -153,7 +155,7 @@ def sound_map(
     for number in range(rows * columns):
         row, column = divmod(number, columns)
         heard = places.sound(int((row + 0.5) * places.rows / rows), int((column + 0.5) * places.columns / columns))
-        source = player(heard, method.rate).src_attr()
+        source = player(heard[: round(seconds * method.rate)], method.rate).src_attr()
         parts.append(
             f'<button style="left:{100 * column / columns:.2f}%;top:{100 * row / rows:.2f}%" '
             f'data-sound="{source}" onclick="{PLAY}">{places.level(heard):.0f} dB</button>'

@@ -416,7 +416,7 @@ def _lines_without_model(
 def _say_how(line: Line, label: str, metric: str, found: Sequence[Judged]) -> None:
     """Note how a benchmark's numbers were judged: as those that need a threshold were, if any do."""
     row = found[0].row
-    if label not in line.judged or metric.partition("@")[0] in ("IoU", "CIoU", "AUC"):
+    if label not in line.judged or _needs_a_rule(metric):
         line.judged[label] = {name: row.get(name, "") for name in JUDGED_BY} | {"runs": len(found)}
 
 
@@ -451,14 +451,30 @@ def _closest(
 
 
 def _mark(ranked: Sequence[tuple[Line, Line]]) -> None:
-    """Give both cells of every two methods a dagger whose published order is not the order here."""
+    """Give both cells of every two methods a dagger whose published order is not the order here.
+
+    Only numbers that were judged in the same way have an order: those of other threshold rules are left out.
+    """
     for (printed, own), (other_printed, other_own) in combinations(ranked, 2):
         cells = own.values.keys() & other_own.values.keys() & printed.values.keys() & other_printed.values.keys()
         for cell in cells:
+            if not _judged_alike(own, other_own, cell):
+                continue
             claimed = printed.values[cell] - other_printed.values[cell]
             if claimed * (own.values[cell] - other_own.values[cell]) < 0:
                 own.daggers.add(cell)
                 other_own.daggers.add(cell)
+
+
+def _judged_alike(line: Line, other: Line, cell: Cell) -> bool:
+    """Tell whether two lines' numbers were judged on the same geometry and, if they need one, by the same rule."""
+    label, metric = cell
+    told = ("geometry", "threshold_rule") if _needs_a_rule(metric) else ("geometry",)
+    return all(line.judged[label][name] == other.judged[label][name] for name in told)
+
+
+def _needs_a_rule(metric: str) -> bool:
+    return metric.partition("@")[0] in ("IoU", "CIoU", "AUC")
 
 
 def _is_variant(judged: Judged, variant: Mapping[str, Any]) -> bool:

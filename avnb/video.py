@@ -52,6 +52,7 @@ class VideoSettings(Settings):
     video: str = setting("", doc='a video or a photo; "" renders a duet of ten seconds')
     sound: str = setting("", doc="a sound file, for a photo or a video without sound")
     method: str = setting("avgn", doc="which method's run is asked")
+    separator: str = setting("one_avm", doc="whose run takes the sound apart, where there is one and method cannot")
     wanted: str = setting("", doc='classes to look for, divided by commas; "" lets the method choose')
     sources: int = setting(2, low=1, high=8, doc="at most so many sources")
     per_second: float = setting(4.0, low=0.01, high=60.0, doc="pictures a second that the method looks at")

@@ -76,11 +76,12 @@ def test_the_duet_is_a_setting():
 
 
 def test_the_page_holds_the_sound_and_the_loudness_of_the_middle_of_each_part(scene, places):
-    page = sound_map(*scene, rows=2, columns=4).data
+    page = sound_map(*scene, rows=2, columns=4, seconds=0.5).data
     assert page.count("<button") == 8
     heard = places.sound(3, 5)  # the middle of the last part but one: row 1 of 2 over 4, column 2 of 4 over 8
     last_but_one = page.split("<button")[7]
-    assert player(heard, scene[0].rate).src_attr() in last_but_one
+    start = heard[: round(0.5 * scene[0].rate)]
+    assert player(start, scene[0].rate).src_attr() in last_but_one
     assert f">{places.level(heard):.0f} dB<" in last_but_one
 
 

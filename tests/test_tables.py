@@ -106,6 +106,15 @@ def test_daggers_stand_where_the_published_order_of_two_methods_is_turned_round(
     assert r"\cellcolor{orange!30}50.0$^\dagger$" in rebuilt.latex()
 
 
+def test_numbers_of_different_threshold_rules_have_no_order(write):
+    # Published on MUSIC-Solo: AVGN has a higher AP and a higher AUC than Mix-and-Localize.
+    write("avgn", [{"AP": 50.0, "AUC": 10.0}])
+    turned = {"AP": 60.0, "AUC": 30.0, "classes": "best_pairing", "threshold_rule": "min_max(0.4)"}
+    write("mix_and_localize", [turned])
+    own = lines(rebuild(papers.avgn.table1, read_runs()))
+    assert own["AVGN"].daggers == own["Mix-and-Localize"].daggers == {AP}
+
+
 def test_equal_numbers_and_those_without_a_published_value_get_no_dagger(write):
     write("avgn", [{"AP": 50.0, "IoU@0.5": 0.0}])
     write("dsol", [{"AP": 60.0, "IoU@0.5": 0.0}])  # DSOL's AP is not in the paper
