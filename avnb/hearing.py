@@ -141,11 +141,11 @@ def sound_map(
     mixture: Float[Tensor, " time"],
     rows: int = 2,
     columns: int = 4,
-    seconds: float = 1.5,
+    seconds: float = 1.2,
 ) -> "HTML":
     """Return the frame as a page: a click on a part plays what belongs to its middle, as loud as is written there.
 
-    ``rows`` times ``columns`` sounds of ``seconds`` are embedded (5 kB each), so that no kernel is needed. The loudness
+    ``rows`` times ``columns`` sounds of ``seconds`` are embedded (4 kB each), so that no kernel is needed. The loudness
     is that of the whole sound.
     Introduced in notebooks/11_separation.ipynb.
     """
@@ -160,7 +160,7 @@ def sound_map(
             f'<button style="left:{100 * column / columns:.2f}%;top:{100 * row / rows:.2f}%" '
             f'data-sound="{source}" onclick="{PLAY}">{places.level(heard):.0f} dB</button>'
         )
-    picture = base64.b64encode(as_jpeg(frame.permute(1, 2, 0).cpu().numpy(), 75, optimize=True)).decode()
+    picture = base64.b64encode(as_jpeg(frame.permute(1, 2, 0).cpu().numpy(), 60, optimize=True)).decode()
     mark = "sounds" + hashlib.sha256("".join(parts).encode()).hexdigest()[:8]  # the same HTML in every run
     look = f"#{mark} button{{width:{100 / columns:.2f}%;height:{100 / rows:.2f}%;{PART}}}"
     return HTML(

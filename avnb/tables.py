@@ -38,6 +38,9 @@ ASKED = {
     "predicted": "its own classes",
 }  # fmt: skip
 
+# Methods of print that are one of ours with other settings.
+ALSO: Mapping[str, tuple[str, Mapping[str, Any]]] = {"OTS-mix": ("ots", {"sources": 2})}
+
 # What the rows of an ablation are called in print, and the settings of a run that is one.
 VARIANTS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "avgn": {
@@ -276,10 +279,10 @@ def rebuild(table: Table, runs: Sequence[Judged]) -> Rebuilt:
     published = _published(table, labels)
     own, ranked = [], []
     for (method, wanted), line in published.items():
-        key = _key(method)
+        key, variant = ALSO.get(method, (_key(method), {}))
         if key is None:
             continue
-        variant = VARIANTS.get(key, {}).get(wanted) if wanted else {}
+        variant = VARIANTS.get(key, {}).get(wanted) if wanted else variant
         of_training_sets = variant is None and wanted and not VARIANTS.get(key, {}).keys() & _settings_in(table, method)
         if of_training_sets:  # the row says what was trained on, which here is the benchmark itself
             if any(found.name == method for found in own):
@@ -351,6 +354,7 @@ def _published(table: Table, labels: Mapping[str, Any]) -> dict[tuple[str, str],
     for label, rows in table.benchmarks.items():
         for row in rows:
             line = lines.setdefault((row.method, row.setting), Line(PUBLISHED, _name_of(row)))
+            line.name = _name_of(row) if row.starred else line.name
             line.values |= {(label, metric): value for metric, value in row.values.items() if value is not None}
             if labels[label]:
                 _, protocol = labels[label]

@@ -92,6 +92,13 @@ def test_an_ablations_run_stands_in_its_own_row(write):
     }  # fmt: skip
 
 
+def test_ots_trained_on_mixtures_stands_in_the_row_of_ots_mix(write):
+    write("ots", [{"AP": 60.0, "classes": "none"}])
+    write("ots", [{"AP": 50.0, "classes": "none"}], sources=2)
+    own = lines(rebuild(papers.mix_and_localize.table1, read_runs()))
+    assert {name: line.values[AP] for name, line in own.items()} == {"OTS": 60.0, "OTS-mix": 50.0}
+
+
 def test_daggers_stand_where_the_published_order_of_two_methods_is_turned_round(write):
     # Published AP on MUSIC-Solo: AVGN 77.2 > EZ-VSL 71.5 > OTS 69.3. Here EZ-VSL beats AVGN, and OTS is last.
     write("avgn", [{"AP": 50.0}])
