@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted(path.name for path in (ROOT / "notebooks").glob("[0-9]*.ipynb"))
 QUICK = {"dataset": "tiny", "limit": "12", "device": "cpu", "preset": "quick"}
 TRAINED = {"epochs": "1", "batch_size": "8"}
+OWN = {"05_dsol.ipynb": {"limit": "0", "class_epochs": "1", "match_epochs": "1"}}  # 2x2 scenes take four classes
 
 pytestmark = [pytest.mark.notebook, pytest.mark.timeout(1200)]
 
@@ -38,7 +39,7 @@ def papermill(notebook, output, parameters, environment, cwd=ROOT, *flags):
 def parameters_of(name):
     notebook = nbformat.read(ROOT / "notebooks" / name, as_version=4)
     cell = next(cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", []))
-    wanted = QUICK | TRAINED
+    wanted = QUICK | TRAINED | OWN.get(name, {})
     return {key: value for key, value in wanted.items() if f"\n{key}:" in f"\n{cell.source}"}
 
 

@@ -17,7 +17,7 @@ Where the paper is silent or the released code differs, the setting says so:
 - ``dilate`` lets each masked cell take its four neighbours with it, ``affine`` learns a scale and a shift of eq. 4's
   maps, ``quadrants`` calls every quarter of a mismatched 2x2 scene a mismatch, ``softmax_scale`` 3 sharpens the maps
   that are shown: all in the code and not in the paper. Eq. 4's maps have the scale of the features, which no equation
-  fixes: as they are, what is heard faintly is shown as bright as what is heard well, and the quick preset takes 0.4.
+  fixes: as they are, what is heard faintly is shown as bright as what is heard well, and the quick preset takes 0.3.
 - The paper trains stage two on synthetic scenes, then on duets, and judges each by its own weights. Here one network
   serves both: their batches take turns (``scenes`` "both"), or, in the quick preset, there are synthetic scenes only.
 - p_a comes of "a well-trained audio event network", which here learns from the pseudo-labels of 880 solos: in a sum of
@@ -60,9 +60,9 @@ class DSOLSettings(OTSSettings):
     METHOD: ClassVar[str] = "dsol"
     PRESETS: ClassVar = {
         "quick": {
-            "epochs": 3, "class_epochs": 4, "match_epochs": 9, "mask_threshold": 0.3, "scenes": "grid",
+            "epochs": 3, "class_epochs": 7, "match_epochs": 9, "mask_threshold": 0.3, "scenes": "grid",
             "audio_examples": "mixed", "localization_weight": 0.1, "kl_direction": "released", "kl_reduction": "sum",
-            "softmax_scale": 0.4,
+            "softmax_scale": 0.3,
             "batch_size": 32, "learning_rate": 2e-3, "weight_decay": 0.01, "schedule": "one_cycle",
         },
         "paper": {
