@@ -126,7 +126,7 @@ def test_resolve_keeps_what_was_asked_for():
 def test_presets_of_a_method_fill_only_fields_whose_default_says_so(method):
     defaults = {entry.name: entry.default for entry in fields(method.SETTINGS)}
     for preset in method.SETTINGS.PRESETS.values():
-        assert all(defaults[name] in (0, "", -1) and defaults[name] is not False for name in preset)
+        assert all(defaults[name] in (0, "", -1, "preset") and defaults[name] is not False for name in preset)
 
 
 PARAMETERS = 'dataset: str = "tiny"  # a folder of data/\nepochs: int = 0  # 0: the preset\'s\n'
