@@ -8,6 +8,7 @@ import hashlib
 import math
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import accumulate
@@ -96,7 +97,8 @@ def fit(method: Method, store: Store, run: Run, progress: bool = True) -> list[d
             started = time.perf_counter()
             first, last = _cycle(stages, number)
             cycle = last - first, (done - first) * per_epoch
-            steps = _train_epoch(method, examples, stage, optimizer, (number, epoch), *cycle, bar)
+            with _repeatable(device):
+                steps = _train_epoch(method, examples, stage, optimizer, (number, epoch), *cycle, bar)
             row = {"epoch": done + 1, "stage": stage.name, **steps, **validate(method, examples, stage)}
             seconds = time.perf_counter() - started
             row["seconds"] = round(seconds, 2)
@@ -329,6 +331,20 @@ def _score(row: dict[str, Any]) -> float:
     aps = [row[name] for name in ("val_ap", "val_ap_predicted") if name in row]
     score = sum(aps) / len(aps) if aps else -row["val_loss"]
     return score if math.isfinite(score) else -math.inf
+
+
+@contextmanager
+def _repeatable(device: torch.device) -> Iterator[None]:
+    """Make a CPU's threads add up gradients in a fixed order; else two runs of a seed differ after the first batch."""
+    before = torch.are_deterministic_algorithms_enabled(), torch.utils.deterministic.fill_uninitialized_memory
+    if device.type == "cpu":
+        torch.use_deterministic_algorithms(True)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # costs time and changes no result
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0])
+        torch.utils.deterministic.fill_uninitialized_memory = before[1]
 
 
 def _autocast(device: torch.device) -> torch.autocast:

@@ -112,6 +112,28 @@ def test_same_seed_gives_the_same_weights(trained, tiny_store, tmp_path):
     assert_bit_equal(last_weights(run), last_weights(trained[1]))
 
 
+def test_threads_add_up_gradients_in_a_fixed_order():
+    """Many rows of a result read from few of a parameter, as class tokens are; without it the order is chance."""
+    generator = torch.Generator().manual_seed(0)
+    table, rows = torch.randn(11, 128, generator=generator), torch.randint(11, (20_000,), generator=generator)
+    weights = torch.randn(20_000, 128, generator=generator)
+
+    def gradient() -> Tensor:
+        parameter = table.clone().requires_grad_()
+        (parameter[rows] * weights).sum().backward()
+        return parameter.grad
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with avnb.train._repeatable(torch.device("cpu")):
+            first = gradient()
+            assert all(torch.equal(gradient(), first) for _ in range(8))
+    finally:
+        torch.set_num_threads(threads)
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
 def test_other_seed_gives_other_weights(trained, tiny_store, tmp_path):
     _, run = train(tmp_path, tiny_store, replace(SETTINGS, seed=1))
     assert not torch.equal(last_weights(run)["tokens"], last_weights(trained[1])["tokens"])
