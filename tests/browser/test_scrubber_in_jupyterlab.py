@@ -142,13 +142,15 @@ def test_play_goes_through_the_clips(page):
 
 
 def test_choosing_a_method_a_source_and_a_rule_changes_the_picture(page):
+    from playwright.sync_api import expect  # waits: the picture comes first, the scores after it
+
     method = page.locator(".avnb-scrubber select").nth(1)
     until_shown(page, lambda: method.select_option("all, side by side"))
     until_shown(page, lambda: page.locator(".avnb-scrubber .widget-toggle-button").nth(1).click())
-    assert page.locator(".avnb-scores tr").count() == 3  # the head and a row a method
+    expect(page.locator(".avnb-scores tr")).to_have_count(3)  # the head and a row a method
     rule = page.locator(".avnb-scrubber select").nth(4)
     until_shown(page, lambda: rule.select_option("min-max (Mix-and-Localize)"))
-    assert "min_max(0.4)" in page.locator(".avnb-scores").inner_text()
+    expect(page.locator(".avnb-scores")).to_contain_text("min_max(0.4)")
     until_shown(page, lambda: rule.select_option("top half (EZ-VSL, AVGN)"))
     until_shown(page, lambda: page.locator(".avnb-scrubber .widget-toggle-button").nth(0).click())
     until_shown(page, lambda: method.select_option("avgn"))
