@@ -66,6 +66,12 @@ class Settings:
         filled = {name: value for name, value in self.PRESETS[preset].items() if name in unset}
         return replace(self, preset=preset, device=device, **filled)
 
+    @classmethod
+    def from_dict(cls, said: Mapping[str, Any]) -> Self:
+        """Return the settings that settings.json holds; what else stands there (the method, say) is passed over."""
+        known = {entry.name for entry in fields(cls)}
+        return cls(**{name: value for name, value in said.items() if name in known})
+
     def as_dict(self) -> dict[str, Any]:
         """Return the settings as they are written to settings.json."""
         return dataclasses.asdict(self)

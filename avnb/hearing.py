@@ -6,7 +6,6 @@ and of a sound, a text): they need no output area, so that papermill never waits
 clicked that needs no kernel. Introduced in notebooks/11_separation.ipynb.
 """
 
-import base64
 import functools
 import hashlib
 import io
@@ -20,7 +19,7 @@ from torch import Tensor
 
 from avnb.audio import stft
 from avnb.config import Settings, setting
-from avnb.overlay import as_jpeg
+from avnb.overlay import jpeg_uri
 from avnb.plots import player
 
 if TYPE_CHECKING:
@@ -160,13 +159,13 @@ def sound_map(
             f'<button style="left:{100 * column / columns:.2f}%;top:{100 * row / rows:.2f}%" '
             f'data-sound="{source}" onclick="{PLAY}">{places.level(heard):.0f} dB</button>'
         )
-    picture = base64.b64encode(as_jpeg(frame.permute(1, 2, 0).cpu().numpy(), 60, optimize=True)).decode()
+    picture = jpeg_uri(frame.permute(1, 2, 0).cpu().numpy(), 60, optimize=True)
     mark = "sounds" + hashlib.sha256("".join(parts).encode()).hexdigest()[:8]  # the same HTML in every run
     look = f"#{mark} button{{width:{100 / columns:.2f}%;height:{100 / rows:.2f}%;{PART}}}"
     return HTML(
         f"<style>{look}#{mark} button.playing{{outline:3px solid #ff3c28;outline-offset:-3px}}</style>"
         f'<div id="{mark}" style="max-width:{frame.shape[-1]}px"><div style="position:relative">'
-        f'<img style="display:block;width:100%" src="data:image/jpeg;base64,{picture}">{"".join(parts)}</div>'
+        f'<img style="display:block;width:100%" src="{picture}">{"".join(parts)}</div>'
         '<audio controls style="width:100%"></audio></div>'
     )
 

@@ -5,6 +5,7 @@ the greyed frame, the true outline in the class's colour, and the region that a 
 dashed white line. Introduced in notebooks/10_heatmaps.ipynb.
 """
 
+import base64
 import functools
 import io
 from collections.abc import Mapping, Sequence
@@ -106,15 +107,6 @@ def headed(pixels: UInt8[np.ndarray, "height width 3"], titles: Sequence[str]) -
     return np.concatenate([np.asarray(head), pixels])
 
 
-def scaled(
-    values: Float[np.ndarray, "rows columns"], low: float | None = None, high: float | None = None
-) -> Float[np.ndarray, "rows columns"]:
-    """Return a map as heat in 0..1: from its lowest to its highest value, or those given; a constant map has none."""
-    low = float(values.min()) if low is None else low
-    high = float(values.max()) if high is None else high
-    return (values - low) / (high - low) if high > low else np.zeros_like(values)
-
-
 def outlines(place: Bool[np.ndarray, "height width"], outer: bool = False) -> list[Line]:
     """Return the border of a region as closed lines in pixels, smoothed over 3x3 pixels; ``outer`` leaves holes out.
 
@@ -144,6 +136,11 @@ def as_jpeg(pixels: UInt8[np.ndarray, "height width 3"], quality: int, **options
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "JPEG", quality=quality, **options)
     return file.getvalue()
+
+
+def jpeg_uri(pixels: UInt8[np.ndarray, "height width 3"], quality: int, **options: int) -> str:
+    """Return the same JPEG as an address that holds it, for a page without files beside it."""
+    return "data:image/jpeg;base64," + base64.b64encode(as_jpeg(pixels, quality, **options)).decode()
 
 
 def _heated(panel: Panel, look: Look, size: tuple[int, int]) -> "Image":

@@ -118,7 +118,7 @@ def show_clips(
     rows = -(-len(clips) // columns)
     height, width = clips[0].frame.shape[:2]
     wide = min(2.2 * width / height, 10 / columns)
-    figure, axes = _subplots(rows, columns, (wide, wide * height / width), title)
+    figure, axes = subplots(rows, columns, (wide, wide * height / width), title)
     for panel in axes.flat[len(clips) :]:
         panel.set_visible(False)
     for panel, clip in zip(axes.flat, clips, strict=False):
@@ -152,7 +152,7 @@ def show_heatmaps(
     examples, sources = maps.shape[:2]
     height, width = frames.shape[-2:]
     wide = min(2.2 * width / height, 10 / (1 + sources))
-    figure, axes = _subplots(examples, 1 + sources, (wide, wide * height / width + 0.2), title)
+    figure, axes = subplots(examples, 1 + sources, (wide, wide * height / width + 0.2), title)
     large = upsample(maps.detach().float().cpu(), (height, width)).numpy()
     for row, panels in enumerate(axes):
         frame = frames[row].cpu().numpy().transpose(1, 2, 0)
@@ -163,7 +163,7 @@ def show_heatmaps(
             for shown in (panels[0], panel):
                 _outline(shown, outline, colours[name])
             score = "" if scores is None else f"   AP {100 * float(scores[row, source]):.0f}"
-            _badge(panel, _readable(name) + score, colours[name])
+            _badge(panel, readable(name) + score, colours[name])
         for panel in panels:
             _without_axes(panel)
     return figure
@@ -183,7 +183,7 @@ def show_scenes(
     dashed. Above each map stands its mean value on its object, in percent. Introduced in notebooks/05_dsol.ipynb.
     """
     scenes, objects = maps.shape[:2]
-    figure, axes = _subplots(scenes, 1 + objects, (10 / (1 + objects), 10 / (1 + objects) + 0.2), title)
+    figure, axes = subplots(scenes, 1 + objects, (10 / (1 + objects), 10 / (1 + objects) + 0.2), title)
     large = upsample(maps.detach().float().cpu(), frames.shape[-2:]).numpy()
     inside = places.cpu().numpy() > 0
     for row, panels in enumerate(axes):
@@ -196,7 +196,7 @@ def show_scenes(
             for shown in (panels[0], panel):
                 _outline(shown, inside[row, k], colour, line)
             level = 100 * large[row, k][inside[row, k]].mean() if inside[row, k].any() else np.nan
-            _badge(panel, f"{_readable(names[row][k])}   {level:.0f}", colour, silent=silent)
+            _badge(panel, f"{readable(names[row][k])}   {level:.0f}", colour, silent=silent)
         for panel in panels:
             _without_axes(panel)
     return figure
@@ -214,12 +214,11 @@ def heat_over(
     """
     from matplotlib import colormaps
 
-    low, high = limits or (heat.min(), heat.max())
-    scaled = ((heat - low) / (high - low)).clip(0, 1) if high > low else np.zeros_like(heat)
+    heat = scaled(heat, *(limits or ())).clip(0, 1)
     grey = frame @ np.array([0.299, 0.587, 0.114]) / 255
     pale = np.repeat((0.3 + 0.7 * grey)[..., None], 3, axis=2)
-    cover = (0.2 + 0.55 * scaled)[..., None]  # the picture stays readable where it is cold
-    mixed = (1 - cover) * pale + cover * colormaps["inferno"](scaled)[..., :3]
+    cover = (0.2 + 0.55 * heat)[..., None]  # the picture stays readable where it is cold
+    mixed = (1 - cover) * pale + cover * colormaps["inferno"](heat)[..., :3]
     return (255 * mixed).round().astype(np.uint8)
 
 
@@ -243,7 +242,7 @@ def show_spectrograms(
     columns = min(columns, count)
     rates, hops, units = (_one_each(value, count) for value in (rates, hops, units))
     rows = -(-count // columns)
-    figure, axes = _subplots(rows, columns, (10 / columns, 2.3), title)
+    figure, axes = subplots(rows, columns, (10 / columns, 2.3), title)
     for panel in axes.flat[count:]:
         panel.set_visible(False)
     for k, (panel, image) in enumerate(zip(axes.flat, images, strict=False)):
@@ -277,20 +276,20 @@ def show_curves(history: Sequence[Mapping[str, Any]], best: int | None = None) -
     losses = [name for name in names if name not in {*aside, *scores} and not name.endswith("accuracy")]
     epochs = [row["epoch"] for row in history]
     best = _best_epoch(history) if best is None else best
-    figure, axes = _subplots(1, 1 + bool(scores), (10 / (1 + bool(scores)), 3.2))
+    figure, axes = subplots(1, 1 + bool(scores), (10 / (1 + bool(scores)), 3.2))
     loss_panel = axes[0, 0]
     for place, name in enumerate(losses):
         style = {"total": ("-", INK, 2.4), "val_loss": ("--", INK, 1.6)}.get(name)
         line, colour, thick = style or ("-", _palette(7)[place % 7], 1.6)
         values = [row.get(name, np.nan) for row in history]
-        loss_panel.plot(epochs, values, line, color=colour, linewidth=thick, label=_readable(name), marker=".")
+        loss_panel.plot(epochs, values, line, color=colour, linewidth=thick, label=readable(name), marker=".")
     loss_panel.set_ylabel("loss")
     if "total" in losses:
         first, last = (row["total"] for row in (history[0], history[-1]))
         loss_panel.set_title(f"the training loss goes from {first:.2f} to {last:.2f}", fontsize=TITLE)
     for place, name in enumerate(scores):
         values = [row.get(name, np.nan) for row in history]
-        axes[0, 1].plot(epochs, values, color=_palette(7)[place % 7], marker=".", label=_readable(name), linewidth=2)
+        axes[0, 1].plot(epochs, values, color=_palette(7)[place % 7], marker=".", label=readable(name), linewidth=2)
         axes[0, 1].plot(epochs[best], values[best], "*", color=INK, markersize=13)
     if scores:
         unit = "validation AP (%)" if scores == ["val_ap"] else "validation"
@@ -327,7 +326,7 @@ def show_tsne(
 
     seen = sorted({label for _, labels in points.values() for label in labels})
     colours = colours or class_colours(seen)
-    figure, axes = _subplots(1, len(points), (min(4.0, 10 / len(points)), 3.6), title)
+    figure, axes = subplots(1, len(points), (min(4.0, 10 / len(points)), 3.6), title)
     for panel, (name, (features, labels)) in zip(axes.flat, points.items(), strict=True):
         if len(features) < 5:
             raise DataError(f'A t-SNE of "{name}" needs at least 5 points, and there are {len(features)}.')
@@ -341,11 +340,7 @@ def show_tsne(
         panel.set_aspect("equal", "datalim")
         panel.set(xticks=[], yticks=[])
         panel.spines[:].set_color("#cccccc")
-    handles = [
-        axes[0, 0].plot([], [], "o", color=colours[label], label=_readable(label), markersize=5)[0] for label in seen
-    ]
-    if len(seen) <= 24:  # a longer legend is larger than the picture
-        figure.legend(handles=handles, loc="outside lower center", ncols=min(6, len(seen)), frameon=False, fontsize=8)
+    class_legend(figure, axes[0, 0], seen, colours)
     return figure
 
 
@@ -433,8 +428,8 @@ def results_table(
         [_plain(key, row.get(key)) for key in kept] + [_number(name, row.get(name)) for name in metrics]
         for *_, row in lines
     ]
-    index = pd.MultiIndex.from_tuples([(group, _readable(name)) for group, name, _ in lines], names=["", "method"])
-    table = pd.DataFrame(cells, index=index, columns=[*map(_readable, kept), *metrics])
+    index = pd.MultiIndex.from_tuples([(group, readable(name)) for group, name, _ in lines], names=["", "method"])
+    table = pd.DataFrame(cells, index=index, columns=[*map(readable, kept), *metrics])
     return _styled(table, _caption(rows, [key for key in PROTOCOL if key not in differs], bool(asked), metrics))
 
 
@@ -490,7 +485,7 @@ def _styled(table: Any, caption: str) -> "pandas.io.formats.style.Styler":
 def _plain(key: str, value: Any) -> str:
     if value in (None, "none"):
         return "–"
-    return _readable(value) if key == "geometry" else str(value)
+    return readable(value) if key == "geometry" else str(value)
 
 
 def _number(metric: str, value: float | None) -> str:
@@ -502,7 +497,26 @@ def _number(metric: str, value: float | None) -> str:
 # ------------------------------------------------------------------------------------------------ parts of the pictures
 
 
-def _subplots(rows: int, columns: int, panel: tuple[float, float], title: str = "") -> tuple[Any, np.ndarray]:
+def scaled(
+    values: Float[np.ndarray, "rows columns"], low: float | None = None, high: float | None = None
+) -> Float[np.ndarray, "rows columns"]:
+    """Return a map as heat in 0..1: from its lowest to its highest value, or those given; a constant map has none."""
+    low = float(values.min()) if low is None else low
+    high = float(values.max()) if high is None else high
+    return (values - low) / (high - low) if high > low else np.zeros_like(values)
+
+
+def class_legend(
+    figure: "matplotlib.figure.Figure", panel: Any, classes: Sequence[str], colours: Mapping[str, Colour]
+) -> None:
+    """Put the classes' names, each beside a spot of its colour, below a figure; ``panel`` is any of its panels."""
+    handles = [panel.plot([], [], "o", color=colours[name], label=readable(name), markersize=5)[0] for name in classes]
+    if len(classes) <= 24:  # a longer legend is larger than the picture
+        columns = min(6, len(classes))
+        figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False, fontsize=8)
+
+
+def subplots(rows: int, columns: int, panel: tuple[float, float], title: str = "") -> tuple[Any, np.ndarray]:
     """Return a figure that is shown once and its panels [rows, columns], each of a size in inches, without ticks."""
     import matplotlib.pyplot as plt
 
@@ -569,7 +583,7 @@ def _badge_on(panel: Any, thing: SceneObject, colour: Colour, place: np.ndarray)
     on_the_right = across[0] + across[-1] > 1
     where = {"ha": "right" if on_the_right else "left", "va": "top" if down[0] < 0.12 else "bottom"}
     at = (across[-1] if on_the_right else across[0], 1 - down[0])
-    _badge(panel, _readable(thing.label), colour, at, not thing.sounding, **where)
+    _badge(panel, readable(thing.label), colour, at, not thing.sounding, **where)
 
 
 def _filled_box(xyxy: tuple[float, float, float, float], shape: tuple[int, int]) -> np.ndarray:
@@ -603,5 +617,6 @@ def _one_each(value: Any, count: int) -> list[Any]:
     return [value] * count if isinstance(value, int | str) else list(value)
 
 
-def _readable(name: str) -> str:
+def readable(name: str) -> str:
+    """Return the name of a class, a method or a geometry as a person writes it."""
     return name.replace("_", " ")

@@ -11,7 +11,7 @@ import json
 import re
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 from typing import Any, ClassVar
@@ -29,8 +29,7 @@ Cell = tuple[str, str]  # a benchmark as the paper names it, and a metric
 
 PUBLISHED, OWN, NO_MODEL = "published", "this project", "needs no model"
 DAGGER = "†"
-HEARD = ("SDR", "SIR", "SAR")  # of separation, which is judged on sums of two clips
-IN_DECIBELS = HEARD
+HEARD = ("SDR", "SIR", "SAR")  # in decibels; of separation, which is judged on sums of two clips
 SEPARATED_ON = {"MUSIC": "music", "VGGSound-Music": "vggsound-music"}  # as OneAVM's Table 2 names them
 WAYS = ("oracle", "best_pairing", "none", "predicted")  # in which a method is asked; the first it has is ranked
 ASKED = {
@@ -135,19 +134,12 @@ def read_runs(folder: Path | None = None) -> list[Judged]:
     for path in sorted((folder or outputs_dir()).glob("*/*/*/metrics.json")):
         try:
             said = json.loads(path.read_text(encoding="utf-8"))
-            settings = _settings(path.parts[-4], said["settings"])
+            method = METHODS.get(path.parts[-4])
+            settings = None if method is None else method.SETTINGS.from_dict(said["settings"])
             found += [Judged(row, settings, path.parent.name) for row in said["rows"] if row["method"]]
         except (ValueError, KeyError, TypeError) as error:
             raise RunError(f"{shown(path)} is damaged ({error!r}); judge the run again, or delete it.") from None
     return found
-
-
-def _settings(method: str, said: Mapping[str, Any]) -> Settings | None:
-    if method not in METHODS:
-        return None
-    cls = METHODS[method].SETTINGS
-    known = {entry.name for entry in fields(cls)}
-    return cls(**{name: value for name, value in said.items() if name in known})
 
 
 # ---------------------------------------------------------------------------------------------------------- rebuilding
@@ -220,7 +212,7 @@ class Rebuilt:
     def _text(self, line: Line, cell: Cell) -> str:
         if cell not in line.values:
             return "–"
-        digits = 2 if cell[1] == "NMI" or cell[1] in IN_DECIBELS else 1
+        digits = 2 if cell[1] == "NMI" or cell[1] in HEARD else 1
         text = f"{line.values[cell]:.{digits}f}"
         if cell in line.spreads:
             text += f" ± {line.spreads[cell]:.{digits}f}"
@@ -530,7 +522,7 @@ def _escaped(text: str) -> str:
     """Return text as LaTeX prints it."""
     for plain, written in (
         ("\\", r"\textbackslash "), ("&", r"\&"), ("%", r"\%"), ("_", r"\_"), ("#", r"\#"), ("$", r"\$"),
-        ("±", r"$\pm$"), (DAGGER, r"$^\dagger$"), ("–", "--"), ("†", r"$^\dagger$"),
+        ("±", r"$\pm$"), (DAGGER, r"$^\dagger$"), ("–", "--"),
     ):  # fmt: skip
         text = text.replace(plain, written)
     return text

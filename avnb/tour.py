@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from avnb.errors import DataError
-from avnb.overlay import STAGE, as_jpeg
+from avnb.overlay import STAGE, as_jpeg, jpeg_uri
 from avnb.widgets import Scrubber
 
 if TYPE_CHECKING:
@@ -91,8 +91,7 @@ def flip_book(
     """
     from IPython.display import HTML
 
-    painted = [as_jpeg(scrubber.still(widest, place=place), quality, optimize=True) for place in places]
-    pages = [f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}" for jpeg in painted]
+    pages = [jpeg_uri(scrubber.still(widest, place=place), quality, optimize=True) for place in places]
     captions = [html.escape(scrubber.reel.read(place).caption) for place in places]
     mark = "book" + hashlib.sha256("".join(pages).encode()).hexdigest()[:8]  # the same HTML in every run
     shown = "".join(

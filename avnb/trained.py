@@ -43,9 +43,7 @@ def settings_of(run: Run) -> Settings:
     path = run.folder / "settings.json"
     try:
         said: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        cls = METHODS[said["method"]].SETTINGS
-        known = {entry.name for entry in fields(cls)}
-        return cls(**{name: value for name, value in said.items() if name in known})
+        return METHODS[said["method"]].SETTINGS.from_dict(said)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(
             f"{shown(path)} does not say how this run was trained ({error!r}); delete its folder to train anew."

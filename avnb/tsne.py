@@ -4,9 +4,7 @@ NMI and silhouette are of the features themselves; what t-SNE draws is only look
 features that need no training, and chance. Introduced in notebooks/09_tsne.ipynb.
 """
 
-import base64
 import hashlib
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,6 +23,8 @@ from avnb.data.store import Store
 from avnb.encoders import FrozenLite
 from avnb.errors import DataError
 from avnb.models.method import Method
+from avnb.overlay import jpeg_uri
+from avnb.plots import class_legend, readable, subplots
 
 if TYPE_CHECKING:
     import IPython.display
@@ -152,10 +152,8 @@ def show(
     rows: Mapping[str, Sequence[Panel]], labels: Sequence[str], colours: Mapping[str, tuple[float, float, float]]
 ) -> "matplotlib.figure.Figure":
     """Show a row of panels a method, a colour a class, with NMI and silhouette under each."""
-    from avnb.plots import _subplots
-
     columns = max(map(len, rows.values()))
-    figure, axes = _subplots(len(rows), columns, (min(2.4, 11 / columns), min(2.4, 11 / columns) + 0.35))
+    figure, axes = subplots(len(rows), columns, (min(2.4, 11 / columns), min(2.4, 11 / columns) + 0.35))
     ink = [colours[label] for label in labels]
     for line, (method, found) in zip(axes, rows.items(), strict=True):
         for panel in line[len(found) :]:
@@ -166,14 +164,8 @@ def show(
             axis.set_xlabel(f"NMI {panel.nmi:.2f}, silhouette {panel.silhouette:.2f}", fontsize=8)
             axis.set(xticks=[], yticks=[])
             axis.spines[:].set_color("#cccccc")
-        line[0].set_ylabel(method.replace("_", " "), fontsize=10)
-    seen = sorted(set(labels))
-    handles = [
-        axes[0, 0].plot([], [], "o", color=colours[label], label=label.replace("_", " "), markersize=5)[0]
-        for label in seen
-    ]
-    if len(seen) <= 24:  # a longer legend is larger than the picture
-        figure.legend(handles=handles, loc="outside lower center", ncols=min(6, len(seen)), frameon=False, fontsize=8)
+        line[0].set_ylabel(readable(method), fontsize=10)
+    class_legend(figure, axes[0, 0], sorted(set(labels)), colours)
     return figure
 
 
@@ -189,6 +181,7 @@ def hover(
     A click keeps it. All of it is in the page: it works without a kernel, wherever scripts are run.
     """
     from IPython.display import HTML
+    from matplotlib.colors import to_hex
 
     every = [(f"{method}: {panel.name}", panel.flat) for method, found in rows.items() for panel in found]
     points = [
@@ -196,11 +189,11 @@ def hover(
     ]
     seen = list(dict.fromkeys(labels))
     said = {
-        "names": [name.replace("_", " ") for name, _ in every],
+        "names": [readable(name) for name, _ in every],
         "points": [flat.tolist() for flat in points],
         "labels": [seen.index(label) for label in labels],
-        "classes": [label.replace("_", " ") for label in seen],
-        "colours": ["#" + "".join(f"{round(255 * part):02x}" for part in colours[label]) for label in seen],
+        "classes": [readable(label) for label in seen],
+        "colours": [to_hex(colours[label]) for label in seen],
         "ids": [store.ids[clip].decode() for clip in clips],
         "size": THUMBNAIL,
         "columns": COLUMNS,
@@ -260,9 +253,7 @@ def _contact_sheet(store: Store, clips: Int[np.ndarray, " clips"]) -> str:
     for place, clip in enumerate(clips):
         picture = Image.fromarray(np.array(store.frames[clip]).transpose(1, 2, 0)).resize((THUMBNAIL, THUMBNAIL))
         sheet.paste(picture, (place % COLUMNS * THUMBNAIL, place // COLUMNS * THUMBNAIL))
-    file = io.BytesIO()
-    sheet.save(file, "JPEG", quality=60, optimize=True)
-    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
+    return jpeg_uri(np.asarray(sheet), 60, optimize=True)
 
 
 def _unit(features: Float[Tensor, "clips dim"]) -> Float[np.ndarray, "clips dim"]:

@@ -25,9 +25,9 @@ from avnb.data.store import Store
 from avnb.errors import DataError, RunError
 from avnb.metrics.localization import ThresholdRule, average_precision, iou, threshold_rule, upsample
 from avnb.metrics.trivial import trivial_maps
-from avnb.overlay import COLOUR_MAPS, Line, Look, Panel, as_jpeg, headed, outlines, paint, panel_size, scaled
+from avnb.overlay import COLOUR_MAPS, Line, Look, Panel, as_jpeg, headed, outlines, paint, panel_size
 from avnb.paths import shown
-from avnb.plots import Colour, class_colours, player
+from avnb.plots import Colour, class_colours, player, readable, scaled
 from avnb.runs import Run
 
 if TYPE_CHECKING:
@@ -244,10 +244,10 @@ class Scrubber:
             for source, name in enumerate(scene.names):
                 one = [replace(view, methods=(method,)) for method in reel.maps]
                 seen = [self._panel(reel, scene, only, only.methods[0], source) for only in one]
-                frame = replace(seen[0], heat=None, name=_readable(name), note="")
+                frame = replace(seen[0], heat=None, name=readable(name), note="")
                 rows.append([frame, *(replace(map_, name="") for map_ in seen)])
         picture = paint(rows, self.view.look, widest=panel * len(rows[0]), highest=10**6)
-        return headed(picture, ["sounding", *map(_readable, reel.maps)])
+        return headed(picture, ["sounding", *map(readable, reel.maps)])
 
     # ------------------------------------------------------------------------------------------ what the controls do
 
@@ -350,10 +350,10 @@ class Scrubber:
         heat = scaled(reel.maps[method][view.place, source].numpy(), *ends)
         ap = reel.ap(method)
         score = "" if ap is None else f"AP {100 * ap[view.place, source]:.0f}"
-        note = score if len(view.methods) == 1 else _readable(method)
+        note = score if len(view.methods) == 1 else readable(method)
         cut = outlines(reel.region(method, view.place, view.rule)[0][source].numpy()) if view.region else []
         return Panel(
-            scene.frames[source % len(scene.frames)], heat, _readable(scene.names[source]),
+            scene.frames[source % len(scene.frames)], heat, readable(scene.names[source]),
             note, reel.colours[scene.names[source]],
             scene.borders[source] if view.truth else [], cut,
         )  # fmt: skip
@@ -370,6 +370,8 @@ class Scrubber:
 
     def _table(self, reel: Reel, view: View) -> str:
         """Return the scores of what is shown, with a mark where the centre of the picture alone would stand."""
+        from matplotlib.colors import to_hex
+
         scene = reel.read(view.place)
         if scene.truth is None:
             return ""
@@ -379,11 +381,11 @@ class Scrubber:
         for method in view.methods:
             found = (reel.region(method, view.place, view.rule)[1], reel.ap(method)[view.place])
             for source in shown:
-                colour = "#" + "".join(f"{round(255 * value):02x}" for value in reel.colours[scene.names[source]])
+                colour = to_hex(reel.colours[scene.names[source]])
                 pairs = zip(found, floors, strict=True)
                 cells = "".join(_bar(float(value[source]), float(floor[source]), colour) for value, floor in pairs)
                 about = f"<td>{html.escape(method)}</td>" if len(reel.maps) > 1 else ""
-                name = html.escape(_readable(scene.names[source]))
+                name = html.escape(readable(scene.names[source]))
                 lines.append(f'<tr>{about}<td><i style="background:{colour}"></i>{name}</td>{cells}</tr>')
         method = "<th>method</th>" if len(reel.maps) > 1 else ""
         head = f"<tr>{method}<th>source</th><th>IoU, {html.escape(view.rule.name)}</th><th>AP</th></tr>"
@@ -481,7 +483,7 @@ def _by_name(runs: Run | Sequence[Run] | Mapping[str, Run]) -> dict[str, Run]:
         raise RunError("There are no runs to look at: train and judge a method first.")
     methods = [run.folder.parents[1].name for run in listed]
     return {
-        _readable(method) if methods.count(method) == 1 else f"{_readable(method)} {run.folder.name}": run
+        readable(method) if methods.count(method) == 1 else f"{readable(method)} {run.folder.name}": run
         for method, run in zip(methods, listed, strict=True)
     }
 
@@ -534,7 +536,7 @@ def _reel_of_clips(
             batch.mixture[0].numpy(),
         )
 
-    label = _readable(subset) if geometry == "single" else f"{_readable(subset)}, {_readable(geometry)}"
+    label = readable(subset) if geometry == "single" else f"{readable(subset)}, {readable(geometry)}"
     return Reel(label, maps, read, class_colours(store.classes), store.shape.rate)
 
 
@@ -601,7 +603,3 @@ def _waveform(sound: Float[np.ndarray, " time"], columns: int = 400) -> str:
 def _svg(inside: str, width: int, title: str) -> str:
     box = f'viewBox="0 0 {width} 1" preserveAspectRatio="none"'
     return f'<svg class="avnb-strip" {box}><title>{title}</title>{inside}</svg>'
-
-
-def _readable(name: str) -> str:
-    return name.replace("_", " ")

@@ -10,8 +10,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d
+from tiny_methods import CLASSES, TinySound, TinyTrunk, cosine, dot, in_doubles, random_mixtures, softmax
+from torch import nn
 
 import avnb.models.avgn as avgn
 from avnb.data.clips import Batch
@@ -19,32 +19,10 @@ from avnb.losses import multiple_instance_contrastive
 from avnb.models.avgn import AVGN, AVGNSettings, SelfAttention
 
 TOLERANCE = 1e-9
-CLASSES, DIM = 5, 8
+DIM = 8
 GATES = ("anchor_class", "own_class", "none")
 ABLATIONS = list(itertools.product([True, False], [True, False]))  # class_tokens, grouping
 every_ablation = pytest.mark.parametrize(("class_tokens", "grouping"), ABLATIONS)
-
-
-class TinyTrunk(nn.Module):
-    """Stands in for FrozenLite: the mean colour of every 16 x 16 pixels."""
-
-    channels, stride, frozen = 3, 16, True
-
-    def forward(self, frames: Tensor) -> Tensor:
-        return avg_pool2d(frames.float() / 255, 16, ceil_mode=True)
-
-
-class TinySound(nn.Module):
-    """Stands in for SlimSound: a few averages of the spectrogram and a trained layer."""
-
-    channels = 7
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer = nn.Linear(24, self.channels)
-
-    def forward(self, spectrogram: Tensor) -> Tensor:
-        return self.layer(adaptive_avg_pool2d(spectrogram.to(self.layer.weight.dtype), (6, 4)).flatten(1))
 
 
 @pytest.fixture
@@ -62,39 +40,10 @@ def build(monkeypatch):
 
 
 def random_batch(batch: int = 3, sources: int = 2, height: int = 32, width: int = 48) -> Batch:
-    """A batch whose sources are of distinct classes; only the first source is visible where there is one."""
-    generator = torch.Generator().manual_seed(10 * batch + sources)
-    chosen = torch.stack([torch.randperm(CLASSES, generator=generator)[:sources] for _ in range(batch)])
-    return Batch(
-        frames=torch.randint(256, (batch, 3, height, width), generator=generator, dtype=torch.uint8),
-        mixture=0.2 * torch.randn(batch, 8000, generator=generator),
-        labels=torch.zeros(batch, CLASSES).scatter_(1, chosen, 1.0),
-        source_classes=chosen,
-    )
-
-
-def in_doubles(method: AVGN, batch: Batch) -> tuple[AVGN, Batch]:
-    """Everything in float64 and in evaluation mode, so that batch statistics do not enter."""
-    features = method.trunk(batch.frames).double()
-    batch = replace(batch, mixture=batch.mixture.double(), labels=batch.labels.double(), features=features)
-    return method.double().eval(), batch
+    return random_mixtures(batch, sources, height, width)
 
 
 # ------------------------------------------------------------------------------------- the equations, written as loops
-
-
-def dot(a: list[float], b: list[float]) -> float:
-    return sum(x * y for x, y in zip(a, b, strict=True))
-
-
-def cosine(a: list[float], b: list[float]) -> float:
-    return dot(a, b) / math.sqrt(dot(a, a) * dot(b, b))
-
-
-def softmax(values: list[float]) -> list[float]:
-    top = max(values)
-    powers = [math.exp(value - top) for value in values]
-    return [power / sum(powers) for power in powers]
 
 
 def standardised(vector: list[float]) -> list[float]:

@@ -6,13 +6,12 @@ numbers of size 1 to 10.
 
 import itertools
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from tiny_methods import CLASSES, TinySound, TinyTrunk, dot, in_doubles, random_mixtures, sigmoid, softmax
 from torch import Tensor, nn
-from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d
 
 import avnb.models.ots as ots
 from avnb import plots
@@ -35,29 +34,7 @@ from avnb.runs import Run, load_weights
 from avnb.train import _cycle, fit
 
 TOLERANCE = 1e-9
-CLASSES, DIM = 5, 6
-
-
-class TinyTrunk(nn.Module):
-    """Stands in for FrozenLite: the mean colour of every 16 x 16 pixels."""
-
-    channels, stride, frozen = 3, 16, True
-
-    def forward(self, frames: Tensor) -> Tensor:
-        return avg_pool2d(frames.float() / 255, 16, ceil_mode=True)
-
-
-class TinySound(nn.Module):
-    """Stands in for SlimSound: a few averages of the spectrogram and a trained layer."""
-
-    channels = 7
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer = nn.Linear(24, self.channels)
-
-    def forward(self, spectrogram: Tensor) -> Tensor:
-        return self.layer(adaptive_avg_pool2d(spectrogram.to(self.layer.weight.dtype), (6, 4)).flatten(1))
+DIM = 6
 
 
 @pytest.fixture
@@ -84,41 +61,14 @@ def build(monkeypatch):
 
 
 def random_batch(batch: int = 4, sources: int = 1, height: int = 32, width: int = 48) -> Batch:
-    generator = torch.Generator().manual_seed(10 * batch + sources)
-    chosen = torch.stack([torch.randperm(CLASSES, generator=generator)[:sources] for _ in range(batch)])
-    return Batch(
-        frames=torch.randint(256, (batch, 3, height, width), generator=generator, dtype=torch.uint8),
-        mixture=0.2 * torch.randn(batch, 8000, generator=generator),
-        labels=torch.zeros(batch, CLASSES).scatter_(1, chosen, 1.0),
-        source_classes=chosen,
-    )
-
-
-def in_doubles(method: DSOL, batch: Batch) -> tuple[DSOL, Batch]:
-    """Everything in float64 and in evaluation mode, so that batch statistics do not enter."""
-    features = method.trunk(batch.frames).double()
-    batch = replace(batch, mixture=batch.mixture.double(), labels=batch.labels.double(), features=features)
-    return method.double().eval(), batch
+    return random_mixtures(batch, sources, height, width)
 
 
 # ------------------------------------------------------------------------------------- the equations, written as loops
 
 
-def dot(a: list[float], b: list[float]) -> float:
-    return sum(x * y for x, y in zip(a, b, strict=True))
-
-
 def length(a: list[float]) -> float:
     return math.sqrt(dot(a, a))
-
-
-def sigmoid(x: float) -> float:
-    return 1 / (1 + math.exp(-x))
-
-
-def softmax(values: list[float]) -> list[float]:
-    powers = [math.exp(value) for value in values]
-    return [power / sum(powers) for power in powers]
 
 
 def seen_and_areas(method: DSOL, batch: Batch) -> tuple[list, list]:

@@ -5,13 +5,12 @@ rounding: some hundred float64 operations on numbers of size 1 to 100.
 """
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from tiny_methods import TinySound, TinyTrunk, cosine, dot, in_doubles, random_mixtures
 from torch import Tensor, nn
-from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d
 
 import avnb.models.ez_vsl as ez_vsl
 from avnb.config import read_parameters
@@ -28,28 +27,6 @@ TOLERANCE = 1e-9
 DIM = 8
 MATCHINGS = ("max", "mean", "max_pooled")
 PRIORS = ("activation", "class_posterior")
-
-
-class TinyTrunk(nn.Module):
-    """Stands in for FrozenLite: the mean colour of every 16 x 16 pixels."""
-
-    channels, stride, frozen = 3, 16, True
-
-    def forward(self, frames: Tensor) -> Tensor:
-        return avg_pool2d(frames.float() / 255, 16, ceil_mode=True)
-
-
-class TinySound(nn.Module):
-    """Stands in for SlimSound: a few averages of the spectrogram and a trained layer."""
-
-    channels = 7
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer = nn.Linear(24, self.channels)
-
-    def forward(self, spectrogram: Tensor) -> Tensor:
-        return self.layer(adaptive_avg_pool2d(spectrogram.to(self.layer.weight.dtype), (6, 4)).flatten(1))
 
 
 class TinyObjects(nn.Module):
@@ -82,31 +59,10 @@ def build(monkeypatch):
 
 
 def random_batch(batch: int = 3, sources: int = 1, height: int = 32, width: int = 48) -> Batch:
-    generator = torch.Generator().manual_seed(10 * batch + sources)
-    chosen = torch.stack([torch.randperm(5, generator=generator)[:sources] for _ in range(batch)])
-    return Batch(
-        frames=torch.randint(256, (batch, 3, height, width), generator=generator, dtype=torch.uint8),
-        mixture=0.2 * torch.randn(batch, 8000, generator=generator),
-        labels=torch.zeros(batch, 5).scatter_(1, chosen, 1.0),
-        source_classes=chosen,
-    )
-
-
-def in_doubles(method: EZVSL, batch: Batch) -> tuple[EZVSL, Batch]:
-    """Everything in float64 and in evaluation mode, so that batch statistics do not enter."""
-    features = method.trunk(batch.frames).double()
-    return method.double().eval(), replace(batch, mixture=batch.mixture.double(), features=features)
+    return random_mixtures(batch, sources, height, width)
 
 
 # ------------------------------------------------------------------------------------- the equations, written as loops
-
-
-def dot(a: list[float], b: list[float]) -> float:
-    return sum(x * y for x, y in zip(a, b, strict=True))
-
-
-def cosine(a: list[float], b: list[float]) -> float:
-    return dot(a, b) / (math.sqrt(dot(a, a)) * math.sqrt(dot(b, b)))
 
 
 def positions(picture: Tensor) -> list[list[float]]:

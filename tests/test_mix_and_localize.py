@@ -11,8 +11,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from tiny_methods import TinySound, TinyTrunk
 from torch import Tensor, nn
-from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d, normalize
+from torch.nn.functional import normalize
 
 import avnb.models.mix_and_localize as mix_and_localize
 from avnb.data.clips import Batch, Recipe
@@ -39,28 +40,6 @@ DIM, TAU = 8, 0.3
 OBJECTIVES = ("cycle", "image_sound_image", "correspondence", "permutation")
 every_objective = pytest.mark.parametrize("objective", OBJECTIVES)
 every_k = pytest.mark.parametrize("k", [2, 3])
-
-
-class TinyTrunk(nn.Module):
-    """Stands in for FrozenLite: the mean colour of every 16 x 16 pixels."""
-
-    channels, stride, frozen = 3, 16, True
-
-    def forward(self, frames: Tensor) -> Tensor:
-        return avg_pool2d(frames.float() / 255, 16, ceil_mode=True)
-
-
-class TinySound(nn.Module):
-    """Stands in for SlimSound: a few averages of the spectrogram and a trained layer."""
-
-    channels = 7
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer = nn.Linear(24, self.channels)
-
-    def forward(self, spectrogram: Tensor) -> Tensor:
-        return self.layer(adaptive_avg_pool2d(spectrogram.to(self.layer.weight.dtype), (6, 4)).flatten(1))
 
 
 @pytest.fixture

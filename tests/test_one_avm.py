@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from tiny_methods import cosine, dot
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 
@@ -90,14 +91,6 @@ def in_doubles(method: OneAVM, batch: Batch) -> tuple[OneAVM, Batch]:
 
 
 # ------------------------------------------------------------------------------------- the equations, written as loops
-
-
-def dot(a: list[float], b: list[float]) -> float:
-    return sum(x * y for x, y in zip(a, b, strict=True))
-
-
-def cosine(a: list[float], b: list[float]) -> float:
-    return dot(a, b) / math.sqrt(dot(a, a) * dot(b, b))
 
 
 def times(layer: nn.Module, vector: list[float]) -> list[float]:

@@ -5,12 +5,10 @@ numbers of size 1 to 10.
 """
 
 import math
-from dataclasses import replace
 
 import pytest
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d
+from tiny_methods import CLASSES, TinySound, TinyTrunk, cosine, in_doubles, random_mixtures, sigmoid
 
 import avnb.models.ots as ots
 from avnb.data.clips import Batch, Recipe
@@ -20,29 +18,7 @@ from avnb.runs import Run
 from avnb.train import fit
 
 TOLERANCE = 1e-9
-CLASSES, DIM = 5, 6
-
-
-class TinyTrunk(nn.Module):
-    """Stands in for FrozenLite: the mean colour of every 16 x 16 pixels."""
-
-    channels, stride, frozen = 3, 16, True
-
-    def forward(self, frames: Tensor) -> Tensor:
-        return avg_pool2d(frames.float() / 255, 16, ceil_mode=True)
-
-
-class TinySound(nn.Module):
-    """Stands in for SlimSound: a few averages of the spectrogram and a trained layer."""
-
-    channels = 7
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer = nn.Linear(24, self.channels)
-
-    def forward(self, spectrogram: Tensor) -> Tensor:
-        return self.layer(adaptive_avg_pool2d(spectrogram.to(self.layer.weight.dtype), (6, 4)).flatten(1))
+DIM = 6
 
 
 @pytest.fixture
@@ -59,29 +35,7 @@ def build(monkeypatch):
 
 
 def random_batch(batch: int = 4, sources: int = 2, height: int = 32, width: int = 48) -> Batch:
-    generator = torch.Generator().manual_seed(10 * batch + sources)
-    chosen = torch.stack([torch.randperm(CLASSES, generator=generator)[:sources] for _ in range(batch)])
-    return Batch(
-        frames=torch.randint(256, (batch, 3, height, width), generator=generator, dtype=torch.uint8),
-        mixture=0.2 * torch.randn(batch, 8000, generator=generator),
-        labels=torch.zeros(batch, CLASSES).scatter_(1, chosen, 1.0),
-        source_classes=chosen,
-    )
-
-
-def in_doubles(method: OTS, batch: Batch) -> tuple[OTS, Batch]:
-    """Everything in float64 and in evaluation mode, so that batch statistics do not enter."""
-    features = method.trunk(batch.frames).double()
-    batch = replace(batch, mixture=batch.mixture.double(), labels=batch.labels.double(), features=features)
-    return method.double().eval(), batch
-
-
-def cosine(a: list[float], b: list[float]) -> float:
-    return sum(x * y for x, y in zip(a, b, strict=True)) / math.sqrt(sum(x * x for x in a) * sum(x * x for x in b))
-
-
-def sigmoid(x: float) -> float:
-    return 1 / (1 + math.exp(-x))
+    return random_mixtures(batch, sources, height, width)
 
 
 def plain_map(method: OTS, batch: Batch, sound: int, picture: int) -> list[float]:

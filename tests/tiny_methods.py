@@ -1,0 +1,75 @@
+"""What the tests of the methods share: tiny networks, batches of chance, and the arithmetic of their loops."""
+
+import math
+from dataclasses import replace
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d
+
+from avnb.data.clips import Batch
+from avnb.models.method import Method
+
+CLASSES = 5
+
+M = TypeVar("M", bound=Method)
+
+
+class TinyTrunk(nn.Module):
+    """Stands in for FrozenLite: the mean colour of every 16 x 16 pixels."""
+
+    channels, stride, frozen = 3, 16, True
+
+    def forward(self, frames: Tensor) -> Tensor:
+        return avg_pool2d(frames.float() / 255, 16, ceil_mode=True)
+
+
+class TinySound(nn.Module):
+    """Stands in for SlimSound: a few averages of the spectrogram and a trained layer."""
+
+    channels = 7
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(24, self.channels)
+
+    def forward(self, spectrogram: Tensor) -> Tensor:
+        return self.layer(adaptive_avg_pool2d(spectrogram.to(self.layer.weight.dtype), (6, 4)).flatten(1))
+
+
+def random_mixtures(batch: int, sources: int, height: int, width: int) -> Batch:
+    """A batch whose sources are of distinct classes; only the first source is visible where there is one."""
+    generator = torch.Generator().manual_seed(10 * batch + sources)
+    chosen = torch.stack([torch.randperm(CLASSES, generator=generator)[:sources] for _ in range(batch)])
+    return Batch(
+        frames=torch.randint(256, (batch, 3, height, width), generator=generator, dtype=torch.uint8),
+        mixture=0.2 * torch.randn(batch, 8000, generator=generator),
+        labels=torch.zeros(batch, CLASSES).scatter_(1, chosen, 1.0),
+        source_classes=chosen,
+    )
+
+
+def in_doubles(method: M, batch: Batch) -> tuple[M, Batch]:
+    """Everything in float64 and in evaluation mode, so that batch statistics do not enter."""
+    features = method.trunk(batch.frames).double()
+    batch = replace(batch, mixture=batch.mixture.double(), labels=batch.labels.double(), features=features)
+    return method.double().eval(), batch
+
+
+def dot(a: list[float], b: list[float]) -> float:
+    return sum(x * y for x, y in zip(a, b, strict=True))
+
+
+def cosine(a: list[float], b: list[float]) -> float:
+    return dot(a, b) / math.sqrt(dot(a, a) * dot(b, b))
+
+
+def sigmoid(x: float) -> float:
+    return 1 / (1 + math.exp(-x))
+
+
+def softmax(values: list[float]) -> list[float]:
+    top = max(values)
+    powers = [math.exp(value - top) for value in values]
+    return [power / sum(powers) for power in powers]
