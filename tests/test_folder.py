@@ -23,14 +23,14 @@ def with_object(**changed) -> dict:
 
 def refusal(folder) -> str:
     with pytest.raises(DataError) as caught:
-        read_rows(folder, CLASSES)
+        list(read_rows(folder, CLASSES))
     return str(caught.value)
 
 
 def test_what_is_written_is_read(new_folder):
     silent = {"label": "horn", "xyxy": [0, 0, 1, 1], "sounding": False}
     folder = new_folder([GOOD, GOOD | {"id": "b", "objects": [*GOOD["objects"], silent], "mask": None, "video": "v"}])
-    info, (a, b) = read_info(folder), read_rows(folder, CLASSES)
+    info, (a, b) = read_info(folder), list(read_rows(folder, CLASSES))
     assert (info.name, info.classes, info.origin, info.note) == ("own", CLASSES, "real", "made by a test")
     assert a.objects == (SceneObject("drum", (0.1, 0.2, 0.5, 0.6), True),)
     assert (a.line, a.frame, a.audio, a.start, a.mask, a.labels, a.video) == (
@@ -129,7 +129,7 @@ def test_what_windows_editors_add_is_no_obstacle(new_folder):
     for name in ("metadata.jsonl", "dataset.json"):
         text = (folder / name).read_text()
         (folder / name).write_text(text.replace("\n", "\r\n"), encoding="utf-8-sig", newline="")
-    assert len(read_rows(folder, read_info(folder).classes)) == 1
+    assert len(list(read_rows(folder, read_info(folder).classes))) == 1
 
 
 def test_metadata_that_is_no_text_is_refused(new_folder):
@@ -193,7 +193,7 @@ json_value = st.recursive(
 def test_whatever_a_row_holds_it_is_read_or_refused_in_a_sentence(new_folder, key, value):
     folder = new_folder([GOOD | {key: value}])
     try:
-        read_rows(folder, CLASSES)
+        list(read_rows(folder, CLASSES))
     except DataError as error:
         refused = str(error)
     else:

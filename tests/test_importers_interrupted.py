@@ -77,7 +77,7 @@ def test_killed_at_random_and_continued_it_ends_as_if_nothing_had_been(tmp_path)
         process.send_signal(signal.SIGKILL)
         process.communicate()
         if (out / "dataset.json").exists():
-            assert len(read_rows(out, read_info(out).classes)) == CLIPS
+            assert len(list(read_rows(out, read_info(out).classes))) == CLIPS
         elif (out / ".prepare/command.json").exists():
             unfinished += 1
             with pytest.raises(
@@ -111,14 +111,14 @@ def test_a_second_call_makes_only_what_is_missing(prepared, capsys):
     after = {path: path.stat().st_mtime_ns for path in before}
     changed = {path.name.split("_")[0].split(".")[0] for path in before if after[path] != before[path]}
     assert changed == {"drum-3", "drum-4"}
-    assert len(read_rows(out, ("drum",))) == 7 * EACH
+    assert len(list(read_rows(out, ("drum",)))) == 7 * EACH
 
 
 def test_what_is_no_longer_asked_for_is_removed(prepared):
     videos, out = prepared
     (videos / "drum/2.mp4").unlink()
     assert prepare.main(command(videos, out, "--every", 0.5)) == 0
-    rows = read_rows(out, ("drum",))
+    rows = list(read_rows(out, ("drum",)))
     assert len(rows) == 5 * 2
     assert {row.frame for row in rows} == {f"frames/{path.name}" for path in (out / "frames").iterdir()}
 
@@ -139,6 +139,19 @@ def test_a_torn_journal_is_read_to_the_tear(prepared):
     (out / "dataset.json").unlink()
     assert prepare.main(command(videos, out)) == 0
     assert contents(out) == expected
+
+
+def test_a_journal_damaged_in_the_middle_costs_one_file(prepared):
+    videos, out = prepared
+    expected = contents(out)
+    journal = out / ".prepare/journal.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    lines[2] = lines[2][:60] + b"\0\0\0" + lines[2][63:]
+    journal.write_bytes(b"".join(lines))
+    made = {path: path.stat().st_mtime_ns for path in (out / "audio").iterdir()}
+    assert prepare.main(command(videos, out)) == 0
+    assert contents(out) == expected
+    assert sum(path.stat().st_mtime_ns != stamp for path, stamp in made.items()) == 1
 
 
 def test_two_at_a_time_are_refused(prepared, capsys):
@@ -172,6 +185,24 @@ def test_parts_of_several_machines_merge_to_what_one_would_have_made(prepared, t
     assert found == expected
     assert prepare.main(["merge", str(parts[0]), str(parts[0]), "--out", str(tmp_path / "twice")]) == 1
     assert "is in two of the parts" in capsys.readouterr().err
+
+
+def test_parts_that_are_not_as_they_were_written_are_refused(prepared, tmp_path, capsys):
+    videos, _ = prepared
+    part = tmp_path / "part"
+    assert prepare.main(command(videos, part, "--shard", "1/2")) == 0
+    lines = (part / "metadata.jsonl").read_text().splitlines(keepends=True)
+    for text, why in (
+        ("".join(reversed(lines)), "not in the order in which avnb-prepare writes"),
+        ("{", "cannot be read"),
+    ):
+        (part / "metadata.jsonl").write_text(text)
+        assert prepare.main(["merge", str(part), "--out", str(tmp_path / "merged")]) == 1
+        assert why in capsys.readouterr().err
+    (part / "metadata.jsonl").unlink()
+    assert prepare.main(["merge", str(part), "--out", str(tmp_path / "merged")]) == 1
+    assert "cannot be read" in capsys.readouterr().err
+    assert not (tmp_path / "merged").exists()
 
 
 # Worker processes

@@ -17,7 +17,7 @@ from avnb.data.importers import (
     voxceleb2,
 )
 from avnb.data.importers.annotations import read_table
-from avnb.data.importers.plan import Options, Plan
+from avnb.data.importers.plan import Job, Options, Plan
 
 OFFICIAL = Path(__file__).parents[1].parent / "shared" / "annotations"
 
@@ -31,15 +31,16 @@ def official(*names: str) -> list[Path]:
 
 @pytest.fixture
 def planned(tmp_path):
-    """A function that plans a data set for a folder with only the named (empty) videos."""
+    """A function that plans a data set for a folder with only the named (empty) videos: its plan and its jobs."""
 
-    def plan(module, files: list[Path], *videos: str, **options) -> Plan:
+    def plan(module, files: list[Path], *videos: str, **options) -> tuple[Plan, list[Job]]:
         (tmp_path / "media").mkdir(exist_ok=True)
         for name in videos or ("nothing.mp4",):
             path = tmp_path / "media" / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
-        return module.plan(Options(tmp_path / "media", tuple(files), **options))
+        made = Plan()
+        return made, list(module.plan(Options(tmp_path / "media", tuple(files), **options), made))
 
     return plan
 
@@ -84,11 +85,11 @@ def test_classes_and_lists_of_music():
 
 def test_a_whole_plan_of_music(planned):
     files = official("dsol/solotest.json", "dsol/duettest.json", "dsol/MUSIC_solo_videos.json", "dsol/solo_testing.txt")
-    plan = planned(music, files, "4Oy5VmaacaI_0_1000.mp4", "HnUOaSfTA6c.webm")
-    cuts = {job.id: len(job.cuts) for job in plan.jobs}
+    plan, jobs = planned(music, files, "4Oy5VmaacaI_0_1000.mp4", "HnUOaSfTA6c.webm")
+    cuts = {job.id: len(job.cuts) for job in jobs}
     assert cuts == {"4Oy5VmaacaI": 597, "HnUOaSfTA6c": 1044}  # of 600 and 1,116 frames, those with a box
     assert len(plan.missing) == 536 - 1 + 15
-    assert all(cut.labels == ("cello",) for job in plan.jobs if job.id == "4Oy5VmaacaI" for cut in job.cuts)
+    assert all(cut.labels == ("cello",) for job in jobs if job.id == "4Oy5VmaacaI" for cut in job.cuts)
 
 
 def test_avgn_copies_are_dsol_boxes():
@@ -130,8 +131,8 @@ def test_heard_and_unheard_clips_of_vggss(planned):
     lists = vggsound.read(files)
     assert Counter(lists.subsets.values()) == {"heard": 2564, "unheard": 2575}
     assert len(lists.test) == 5158
-    plan = planned(vggsound_single, files, "zpWuikVorYg_32.mp4", "RgyqhpOJFM4_30000_40000.mkv")
-    assert {job.id: job.cuts[0].subset for job in plan.jobs} == {
+    plan, jobs = planned(vggsound_single, files, "zpWuikVorYg_32.mp4", "RgyqhpOJFM4_30000_40000.mkv")
+    assert {job.id: job.cuts[0].subset for job in jobs} == {
         "zpWuikVorYg_000032": "heard", "RgyqhpOJFM4_000030": "unheard",
     }  # fmt: skip
     assert len(plan.classes) == 221
@@ -140,7 +141,7 @@ def test_heard_and_unheard_clips_of_vggss(planned):
 def test_the_list_of_110_heard_classes_holds_no_test_clip(planned):
     files = official("lvs/vggss.json", "lvs/vggss_heard.txt")
     assert len(vggsound.read(files).train) == 59_468
-    plan = planned(vggsound_single, files)
+    plan, _ = planned(vggsound_single, files)
     assert not any("published training list" in remark for remark in plan.remarks)
     assert "59,468 training clips have no class and are left out: add vggsound.csv" in plan.remarks
 
@@ -150,17 +151,17 @@ def test_a_leaking_list_is_counted(planned, tmp_path):
     boxes = official("lvs/vggss.json")
     clips = sorted(vggsound.read(boxes).boxes)[:3709]
     (tmp_path / "vggss_144k.txt").write_text("\n".join([*clips, "aaaaaaaaaaa_000000"]))
-    plan = planned(vggsound_single, [*boxes, tmp_path / "vggss_144k.txt"])
+    plan, _ = planned(vggsound_single, [*boxes, tmp_path / "vggss_144k.txt"])
     assert any("3,709 of the 5,158 test clips are in the published training list" in remark for remark in plan.remarks)
 
 
 def test_vggsound_music(planned):
     files = official("lvs/vggss.json", "vggsound_music/vggmusic_eval_ss.csv", "vggsound_music/vggmusic_train.txt")
-    plan = planned(vggsound_music, files)
+    plan, _ = planned(vggsound_music, files)
     assert len(plan.missing) == 1199 + 38_704
     unjudged = sorted(clip for clip, why in plan.dropped if "no box is left" in why)
     assert unjudged == ["M1P1xla8rg0_000000", "MKC9LvRivTM_000030"]  # the other two of the 1,201
-    from_boxes = planned(vggsound_music, files[:1])  # the test set can be told from the boxes alone
+    from_boxes, _ = planned(vggsound_music, files[:1])  # the test set can be told from the boxes alone
     assert set(from_boxes.missing) <= set(plan.missing)
     assert len(from_boxes.missing) == 1199
     labels = {vggsound.instrument(label) for label in vggsound.read(files[2:]).train.values()}
@@ -175,7 +176,7 @@ def test_vggsound_instruments(planned):
     assert (len(lists.train), len(lists.test)) == (33_934, 446)
     assert set(lists.train.values()) == set(benchmark("vggsound-instruments").classes)
     assert set(lists.train.values()) - set(lists.test.values()) == {"erhu"}
-    plan = planned(vggsound_instruments, files)
+    plan, _ = planned(vggsound_instruments, files)
     assert len(plan.missing) == 33_934 + 446
     assert "whether test clips are in the training list cannot be checked: their names are hidden" in plan.remarks
 
@@ -197,16 +198,16 @@ def test_pairs_of_vggsound_duet():
 
 
 def test_flickr(planned):
-    plan = planned(flickr_soundnet, official("lvs/flickr_test.csv"), "10000130166.mp4")
+    plan, _ = planned(flickr_soundnet, official("lvs/flickr_test.csv"), "10000130166.mp4")
     assert len(plan.missing) == 249  # without their XML files, which are not here
     assert all(name.endswith(".xml") for name in plan.missing)
 
 
 def test_voxceleb2(planned):
     files = official("mix_and_localize/voxceleb2_test.csv")
-    plan = planned(voxceleb2, files, "id08801/x9PPkJvjPz4_1000.520_1005.620.mp4", "3IYjs1y8vjQ.mp4")
-    assert len(plan.missing) + len(plan.jobs) == 1000
-    assert {job.id: job.cuts[0].time for job in plan.jobs} == {
+    plan, jobs = planned(voxceleb2, files, "id08801/x9PPkJvjPz4_1000.520_1005.620.mp4", "3IYjs1y8vjQ.mp4")
+    assert len(plan.missing) + len(jobs) == 1000
+    assert {job.id: job.cuts[0].time for job in jobs} == {
         "x9PPkJvjPz4_1000.520_1005.620": None, "3IYjs1y8vjQ_74.920_80.020": pytest.approx(77.47),
     }  # fmt: skip
     assert "1,000 test clips have no face place: add faces.csv or masks of your detector" in plan.remarks

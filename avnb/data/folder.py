@@ -8,13 +8,16 @@ Introduced in notebooks/01_data_mixing.ipynb.
 
 import json
 import re
+import sqlite3
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from avnb.data.scene import SceneObject
+from avnb.data.scratch import enough_space, new_database
 from avnb.errors import DataError
 from avnb.paths import shown, whole_file
 
@@ -82,31 +85,34 @@ def read_info(folder: Path) -> DatasetInfo:
     return DatasetInfo(Path(folder), said["name"], tuple(classes), said["origin"], str(said.get("note", "")))
 
 
-def read_rows(folder: Path, classes: Sequence[str]) -> list[Row]:
-    """Read and check ``folder``/metadata.jsonl; raise DataError naming the file, the line and the mend."""
+def read_rows(folder: Path, classes: Sequence[str]) -> Iterator[Row]:
+    """Yield the checked rows of ``folder``/metadata.jsonl; raise DataError naming the file, the line and the mend."""
     path = Path(folder) / "metadata.jsonl"
+    known, printed = frozenset(classes), shown(path)
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        with enough_space(), closing(new_database()) as lines_of, open(path, encoding="utf-8-sig") as file:
+            lines_of.execute("CREATE TABLE lines (id TEXT PRIMARY KEY, line INTEGER) WITHOUT ROWID")
+            row = None
+            for number, line in enumerate(file, start=1):
+                if not line.strip():
+                    continue
+                row = _read_row(line, f"{printed}, line {number}", number, known)
+                try:
+                    lines_of.execute("INSERT INTO lines VALUES (?, ?)", (row.id, number))
+                except sqlite3.IntegrityError:
+                    (first,) = lines_of.execute("SELECT line FROM lines WHERE id = ?", (row.id,)).fetchone()
+                    raise DataError(
+                        f'{printed}, line {number}: id "{row.id}" is already that of line {first}.'
+                    ) from None
+                yield row
+            if row is None:
+                raise DataError(f"{printed} is empty; a benchmark needs at least one clip.")
     except FileNotFoundError:
         raise DataError(f"{shown(folder)} has no metadata.jsonl; data/README.md shows the format.") from None
     except OSError as error:
-        raise DataError(f"{shown(path)} cannot be read: {error.strerror}.") from None
+        raise DataError(f"{printed} cannot be read: {error.strerror}.") from None
     except UnicodeDecodeError as error:
-        raise DataError(f"{shown(path)} is not UTF-8 text ({error}).") from None
-    known, printed = frozenset(classes), shown(path)
-    rows = [
-        _read_row(line, f"{printed}, line {number}", number, known)
-        for number, line in enumerate(text.split("\n"), start=1)
-        if line.strip()
-    ]
-    if not rows:
-        raise DataError(f"{shown(path)} is empty; a benchmark needs at least one clip.")
-    seen: dict[str, int] = {}
-    for row in rows:
-        if row.id in seen:
-            raise DataError(f'{shown(path)}, line {row.line}: id "{row.id}" is already that of line {seen[row.id]}.')
-        seen[row.id] = row.line
-    return rows
+        raise DataError(f"{printed} is not UTF-8 text ({error}).") from None
 
 
 def write_dataset(

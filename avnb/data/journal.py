@@ -9,46 +9,58 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from avnb.data.importers.plan import Job
+from avnb.data.scratch import Names, new_database
 from avnb.errors import DataError
 from avnb.paths import shown, whole_file
 
 FORMAT = 1  # of what is written for a job; another number makes everything anew
 
 
+_BEGIN = b'{"key": "'  # of a line, before the 32 digits of the key
+
+
 class Journal:
-    """The finished jobs of a folder in the making. In memory there is a key and a place in the file for each."""
+    """The finished jobs of a folder in the making."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
         self.state = self.folder / ".prepare"
         self.path = self.state / "journal.jsonl"
         self.scratch = self.state / "tmp"
-        self.places: dict[bytes, int] = {}  # key -> where its line begins
+        self.index = new_database()
+        self.index.execute("CREATE TABLE lines (key BLOB PRIMARY KEY, place INTEGER) WITHOUT ROWID")
         self.state.mkdir(parents=True, exist_ok=True)
         self.file = open(self.path, "a+b")  # noqa: SIM115 (close() is the caller's)
         self._read()
 
     def _read(self) -> None:
         """Index the lines; one that a kill has cut short, and whatever follows it, is cut off."""
+
+        def lines() -> Iterator[tuple[bytes, int]]:
+            nonlocal end
+            for line in self.file:
+                try:
+                    key = bytes.fromhex(line[len(_BEGIN) : len(_BEGIN) + 32].decode())
+                except ValueError:
+                    return
+                if not (line.startswith(_BEGIN) and line.endswith(b"}\n") and len(key) == 16):
+                    return
+                yield key, end
+                end += len(line)
+
+        end = 0
         self.file.seek(0)
-        place = 0
-        for line in self.file:
-            try:
-                key = bytes.fromhex(json.loads(line)["key"]) if line.endswith(b"\n") else None
-            except (ValueError, KeyError, TypeError, RecursionError):
-                key = None
-            if key is None:
-                break
-            self.places[key] = place
-            place += len(line)
-        self.file.truncate(place)
-        self.file.seek(place)
+        self.index.execute("BEGIN")
+        self.index.executemany("REPLACE INTO lines VALUES (?, ?)", lines())
+        self.index.execute("COMMIT")
+        self.file.truncate(end)
+        self.file.seek(end)
 
     def clear(self) -> None:
         """Remove what a killed run left half-written."""
@@ -57,41 +69,54 @@ class Journal:
             left.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the files."""
         self.file.close()
+        self.index.close()
 
     def add(self, key: bytes, entry: dict[str, Any]) -> None:
         """Write down that a job is done: one write, so that a kill leaves the line out or whole or last."""
         line = json.dumps({"key": key.hex()} | entry).encode() + b"\n"
-        self.places[key] = self.file.seek(0, os.SEEK_END)
+        self.index.execute("REPLACE INTO lines VALUES (?, ?)", (key, self.file.seek(0, os.SEEK_END)))
         self.file.write(line)
         self.file.flush()
 
-    def entry(self, key: bytes) -> dict[str, Any]:
-        """Return what was written down for a job."""
-        self.file.seek(self.places[key])
-        return json.loads(self.file.readline())
+    def entry(self, key: bytes) -> dict[str, Any] | None:
+        """Return what was written down for a job, None where there is nothing or what there is has been damaged."""
+        found = self.index.execute("SELECT place FROM lines WHERE key = ?", (key,)).fetchone()
+        if found is None:
+            return None
+        self.file.seek(found[0])
+        try:
+            entry = json.loads(self.file.readline())
+        except ValueError:
+            return None
+        return entry if {"rows", "files", "dropped"} <= entry.keys() else None
 
     def stands(self, key: bytes) -> bool:
         """Tell whether a job is done and its files are there in full."""
-        if key not in self.places:
-            return False
-        files = self.entry(key)["files"]
+        entry = self.entry(key)
         try:
-            return all(os.stat(self.folder / name).st_size == size for name, size in files.items())
+            return entry is not None and all(
+                os.stat(self.folder / name).st_size == size for name, size in entry["files"].items()
+            )
         except OSError:
             return False
 
-    def close_up(self, keys: Iterable[bytes]) -> None:
+    def close_up(self, keys: Callable[[], Iterable[bytes]]) -> None:
         """Keep the lines of ``keys``, in that order, and delete the files of all others that no kept job has."""
-        keys = list(keys)
-        kept = {name for key in keys for name in self.entry(key)["files"]} if len(keys) < len(self.places) else set()
-        for key in self.places.keys() - set(keys):
-            for name in self.entry(key)["files"].keys() - kept:
-                (self.folder / name).unlink(missing_ok=True)
+        self.index.execute("CREATE TABLE kept (key BLOB PRIMARY KEY) WITHOUT ROWID")
+        self.index.executemany("INSERT INTO kept VALUES (?)", ((key,) for key in keys()))
+        others = "SELECT key FROM lines WHERE key NOT IN (SELECT key FROM kept)"
+        if self.index.execute(others).fetchone():
+            files = Names((name, "") for key in keys() for name in self.entry(key)["files"])
+            for (key,) in self.index.execute(others):
+                for name in (self.entry(key) or {"files": ()})["files"]:
+                    if name not in files:
+                        (self.folder / name).unlink(missing_ok=True)
         with whole_file(self.path) as temporary, open(temporary, "wb") as file:
-            for key in keys:
-                self.file.seek(self.places[key])
+            for key in keys():
+                (place,) = self.index.execute("SELECT place FROM lines WHERE key = ?", (key,)).fetchone()
+                self.file.seek(place)
                 file.write(self.file.readline())
         self.file.close()
         shutil.rmtree(self.scratch, ignore_errors=True)

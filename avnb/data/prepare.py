@@ -5,7 +5,6 @@ what was left out and why. data/README.md has the command for each data set.
 """
 
 import argparse
-import gc
 import importlib
 import json
 import math
@@ -15,9 +14,12 @@ import shutil
 import sys
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict
-from itertools import pairwise, zip_longest
+from heapq import merge as in_order
+from itertools import zip_longest
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,9 @@ from avnb.data.importers import IMPORTERS
 from avnb.data.importers.listing import walk
 from avnb.data.importers.plan import SIDE, Job, Options, Plan
 from avnb.data.importers.workers import Request, Result, do_all
+from avnb.data.job_queue import Queue
 from avnb.data.journal import Journal, key_of, only_one
+from avnb.data.scratch import enough_space
 from avnb.errors import AvnbError, DataError
 from avnb.paths import shown, whole_file
 
@@ -74,58 +78,84 @@ def prepare(
     """
     from tqdm import tqdm
 
-    out = Path(out)
-    gc.disable()  # a plan is a million small objects that all stay: looking for others among them doubles its time
-    try:
-        plan = importlib.import_module(f"avnb.data.importers.{IMPORTERS[name]}").plan(options)
-    finally:
-        gc.enable()
-    jobs = sorted(_part(plan.limited(options.limit), shard), key=lambda job: f"{job.id}.flac")  # as merge() sorts
-    if not jobs:
-        raise DataError(_nothing(name, plan, options, shard))
-    _check_ids(jobs)
-    _claim(out, name, shard, command)
-    with only_one(out):
-        journal = Journal(out)
-        journal.clear()
-        keys: list[bytes] = []
-        bar = tqdm(total=len(jobs), desc=name, unit="file", disable=not progress)
-        clips = Counter()
+    out, plan = Path(out), Plan()
+    with enough_space():
+        jobs = Queue(_part(_limited(_planned(name, options, plan), options.limit), shard))
+        if not jobs.planned:
+            raise DataError(_nothing(name, plan, options, shard))
+        _claim(out, name, shard, command)
+        with only_one(out), closing(Journal(out)) as journal:
+            journal.clear()
+            with tqdm(total=jobs.total, desc=name, unit="file", disable=not progress) as bar:
+                _carry_out(jobs, plan, options, out, workers, journal, command, bar)
+            return _finish(name, plan, options, shard, out, journal, jobs.sorted_keys)
 
-        def todo() -> Iterator[int]:
-            """Yield the places of the jobs that are not done; one is looked at when a worker is free, not before."""
-            for place, job in enumerate(jobs):
-                keys.append(key_of(job, options.rate, options.seconds))
-                if journal.stands(keys[-1]):
-                    bar.initial += 1
-                    bar.update()
-                else:
-                    (out / "dataset.json").unlink(missing_ok=True)
-                    yield place
 
-        def keep(place: int, result: Result) -> None:
-            if "full" in result:
-                raise DataError(
-                    f"Cannot write to {shown(out)}: the disk is full. Free some space, then continue with: {command}"
-                )
-            journal.add(keys[place], {"name": jobs[place].id, "source": jobs[place].source} | result)
-            clips["written"] += len(result["rows"])
-            bar.set_postfix_str(f"{clips['written']:,} clips", refresh=False)
-            bar.update()
+def _planned(name: str, options: Options, plan: Plan) -> Iterator[Job]:
+    """Yield the jobs of a data set; when the last has been, ``plan`` has its classes, published or found."""
+    named: set[str] = set()
+    for job in importlib.import_module(f"avnb.data.importers.{IMPORTERS[name]}").plan(options, plan):
+        plan.jobs += 1
+        for cut in job.cuts:
+            named.update(cut.labels, (thing.label for thing in cut.things))
+        yield job
+    plan.classes = plan.classes or tuple(sorted(named))
 
-        try:
-            if plan.make is None:
-                _in_workers(jobs, todo(), options, out, workers, journal, keep)
-            else:
-                for place in todo():
-                    scratch = journal.scratch / "0"
-                    scratch.mkdir(parents=True, exist_ok=True)
-                    keep(place, plan.make(jobs[place], out, scratch))
-            bar.close()
-            return _finish(name, plan, options, shard, out, journal, keys)
-        finally:
-            bar.close()
-            journal.close()
+
+def _limited(jobs: Iterator[Job], limit: int) -> Iterator[Job]:
+    """Yield the first ``limit`` jobs of every split and subset, 0 for all."""
+    taken: Counter[tuple[str, str]] = Counter()
+    for job in jobs:
+        kind = (job.cuts[0].split, job.cuts[0].subset)
+        taken[kind] += 1
+        if not limit or taken[kind] <= limit:
+            yield job
+
+
+def _part(jobs: Iterator[Job], shard: tuple[int, int]) -> Iterator[Job]:
+    """Yield the jobs of part I of N: by the recording's name, so that every machine draws the same line."""
+    number, parts = shard
+    return (job for job in jobs if zlib.crc32(job.video.encode()) % parts == number - 1)
+
+
+def _carry_out(
+    jobs: Queue, plan: Plan, options: Options, out: Path, workers: int, journal: Journal, command: str, bar: Any
+) -> None:
+    """Do the jobs that are not done, and write each down in the journal."""
+    written = 0
+
+    def todo() -> Iterator[tuple[tuple[bytes, Job], Request]]:
+        for place, job in jobs:
+            key = key_of(job, options.rate, options.seconds)
+            jobs.set_key(place, key)
+            bar.total = jobs.total
+            if journal.stands(key):
+                bar.initial += 1
+                bar.update()
+                continue
+            (out / "dataset.json").unlink(missing_ok=True)
+            asked = {"folder": str(out.resolve()), "rate": options.rate, "seconds": options.seconds}
+            yield (key, job), {"job": asdict(job)} | asked
+
+    def keep(what: tuple[bytes, Job], result: Result) -> None:
+        nonlocal written
+        if "full" in result:
+            raise DataError(
+                f"Cannot write to {shown(out)}: the disk is full. Free some space, then continue with: {command}"
+            )
+        key, job = what
+        journal.add(key, {"name": job.id, "source": job.source} | result)
+        written += len(result["rows"])
+        bar.set_postfix_str(f"{written:,} clips", refresh=False)
+        bar.update()
+
+    if plan.make is None:
+        do_all(todo(), workers or os.cpu_count() or 1, journal.scratch.resolve(), keep)
+        return
+    for what, _ in todo():
+        scratch = journal.scratch / "0"
+        scratch.mkdir(parents=True, exist_ok=True)
+        keep(what, plan.make(what[1], out, scratch))
 
 
 def merge(parts: Sequence[Path], out: Path, command: str = "") -> str:
@@ -144,26 +174,40 @@ def merge(parts: Sequence[Path], out: Path, command: str = "") -> str:
     called = first.name if all(info.name == first.name for info in infos) else out.name  # a user's own: as its folder
     if (out / "dataset.json").exists():
         raise DataError(f"{shown(out)} is a benchmark already; merge into a new folder.")
-    lines: list[tuple[str, int, str]] = []
-    files: set[str] = set()
-    for part in parts:
-        with open(Path(part) / "metadata.jsonl", encoding="utf-8") as file:
-            own = [(json.loads(line)["audio"], len(lines) + number, line) for number, line in enumerate(file)]
-        if twice := files.intersection(audio for audio, _, _ in own):
-            raise DataError(f"{min(twice)} is in two of the parts; each of --shard 1/N to N/N belongs in once.")
-        files.update(audio for audio, _, _ in own)
-        lines += own
+    clips, before = 0, ("", 0)
+    for audio, number, _ in _lines(parts):
+        if audio == before[0] and number != before[1]:
+            raise DataError(f"{audio} is in two of the parts; each of --shard 1/N to N/N belongs in once.")
+        if audio < before[0]:
+            raise DataError(
+                f"The rows of {shown(parts[number])} are not in the order in which avnb-prepare writes them."
+            )
+        clips, before = clips + 1, (audio, number)
     _claim(out, "merge", (1, 1), command)
     for part in parts:
         for kind in ("frames", "audio", "masks"):
             if (Path(part) / kind).is_dir():
                 for name in walk(part, kind):
                     _link(Path(part) / name, out / name)
-    lines.sort()
-    rows = (json.loads(line) for _, _, line in lines)
+    rows = (json.loads(line) for _, _, line in _lines(parts))
     write_dataset(out, called, first.classes, first.origin, first.note, rows)
     shutil.rmtree(out / ".prepare")
-    return f"{len(lines):,} clips of {len(parts)} parts in {shown(out)}"
+    return f"{clips:,} clips of {len(parts)} parts in {shown(out)}"
+
+
+def _lines(parts: Sequence[Path]) -> Iterator[tuple[str, int, str]]:
+    """Yield the sound file, the part's number and the line of every clip, by the names of the sound files."""
+
+    def of(number: int) -> Iterator[tuple[str, int, str]]:
+        path = Path(parts[number]) / "metadata.jsonl"
+        try:
+            with open(path, encoding="utf-8") as file:
+                for line in file:
+                    yield json.loads(line)["audio"], number, line
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{shown(path)} cannot be read ({error!r}); prepare that part again.") from None
+
+    return in_order(*map(of, range(len(parts))), key=itemgetter(0, 1))
 
 
 def _link(source: Path, target: Path) -> None:
@@ -175,28 +219,6 @@ def _link(source: Path, target: Path) -> None:
     except OSError:  # another disk, or one without links
         with whole_file(target) as temporary:
             shutil.copyfile(source, temporary)
-
-
-def _part(jobs: Sequence[Job], shard: tuple[int, int]) -> list[Job]:
-    """Return the jobs of part I of N: by the recording's name, so that every machine draws the same line."""
-    number, parts = shard
-    return [job for job in jobs if parts == 1 or zlib.crc32(job.video.encode()) % parts == number - 1]
-
-
-def _in_workers(
-    jobs: Sequence[Job], todo: Iterator[int], options: Options, out: Path, workers: int, journal: Journal, keep: Any
-) -> None:
-    def requests() -> Iterator[tuple[int, Request]]:
-        for place in todo:
-            yield (
-                place,
-                {
-                    "job": asdict(jobs[place]), "folder": str(out.resolve()), "rate": options.rate,
-                    "seconds": options.seconds,
-                },
-            )  # fmt: skip
-
-    do_all(requests(), min(workers or os.cpu_count() or 1, len(jobs)), journal.scratch.resolve(), keep)
 
 
 def _claim(out: Path, name: str, shard: tuple[int, int], command: str) -> None:
@@ -222,22 +244,20 @@ def _claim(out: Path, name: str, shard: tuple[int, int], command: str) -> None:
         temporary.write_text(json.dumps(mine | {"command": command}) + "\n", encoding="utf-8")
 
 
-def _check_ids(jobs: Sequence[Job]) -> None:
-    for first, second in pairwise(jobs):
-        if first.id == second.id:
-            raise DataError(
-                f'Two files would both become "{first.id}": {first.source} and {second.source}. Rename one of them.'
-            )
-
-
 def _finish(
-    name: str, plan: Plan, options: Options, shard: tuple[int, int], out: Path, journal: Journal, keys: list[bytes]
+    name: str,
+    plan: Plan,
+    options: Options,
+    shard: tuple[int, int],
+    out: Path,
+    journal: Journal,
+    keys: Callable[[], Iterator[bytes]],
 ) -> str:
     """Write the report, metadata.jsonl and, last, dataset.json; what stands already as it should is left alone."""
     counts: Counter[tuple[str, str]] = Counter()
     broken: list[tuple[str, str]] = []
     dropped = list(plan.dropped)
-    for key in keys:
+    for key in keys():
         entry = journal.entry(key)
         counts.update((row["split"], row["subset"]) for row in entry["rows"])
         dropped += [(what, why) for what, why in entry["dropped"]]
@@ -258,7 +278,7 @@ def _finish(
         raise DataError(f"Not one clip could be made.\n{_report(name, plan, counts, broken, dropped, NAMED)}")
 
     def rows() -> Iterator[dict[str, Any]]:
-        return (row for key in keys for row in journal.entry(key)["rows"])
+        return (row for key in keys() for row in journal.entry(key)["rows"])
 
     if not _stands(out, info, rows()):
         write = [info[key] for key in ("name", "classes", "origin", "note")]
@@ -311,7 +331,7 @@ def _report(
 
 def _nothing(name: str, plan: Plan, options: Options, shard: tuple[int, int]) -> str:
     if plan.jobs:
-        return f"Part {shard[0]} of {shard[1]} has no files: there are {len(plan.jobs)} in all. Use fewer parts."
+        return f"Part {shard[0]} of {shard[1]} has no files: there are {plan.jobs:,} in all. Use fewer parts."
     example = f', such as "{sorted(plan.missing)[0]}",' if plan.missing else ""
     reasons = Counter(why for _, why in plan.dropped)
     why = f" {len(plan.dropped):,} were left out: {reasons.most_common(1)[0][0]}." if reasons else ""

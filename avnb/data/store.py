@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -248,31 +248,27 @@ def _fingerprint(folder: Path, shape: ClipShape) -> str:
 
 
 def _build(info: DatasetInfo, store: Path, shape: ClipShape, progress: bool) -> None:
-    """Decode every clip into a temporary folder, which becomes ``store`` when it is whole and vanishes otherwise."""
-    rows = read_rows(info.folder, info.classes)
+    """Decode every clip into a temporary folder, which becomes ``store`` when it is whole and vanishes otherwise.
+
+    metadata.jsonl is read twice, once to check all of it and once to decode, so that its rows are never all in memory.
+    """
+    tables, subsets = _read_tables(info)
+    clips = len(tables["ids"])
     temporary = store.with_name(f"{store.name}.{os.getpid()}.tmp")
     try:
         temporary.mkdir(parents=True)
-        findings = _decode(info, rows, temporary, shape, progress)
-        good = [place for place, finding in enumerate(findings) if finding.why is None]
-        if len(good) < len(rows):
-            _close_gaps(temporary, good)
-        _write_tables(info, [(rows[place], findings[place]) for place in good], temporary)
-        said = {
-            "source": [str(info.folder.resolve()), shape.size, shape.rate, shape.seconds],
-            "subsets": sorted({rows[place].subset for place in good}),
-            "broken": [
-                {"id": row.id, "line": row.line, "why": finding.why}
-                for row, finding in zip(rows, findings, strict=True)
-                if finding.why is not None
-            ],
-            "silent": sum(finding.silent for finding in findings),
-        }
+        broken, silent = _decode(info, tables, temporary, shape, progress)
+        if broken:
+            tables = _close_gaps(temporary, tables, list(broken))
+        for name, array in tables.items():
+            np.save(temporary / f"{name}.npy", array)
+        source = [str(info.folder.resolve()), shape.size, shape.rate, shape.seconds]
+        said = {"source": source, "subsets": subsets, "broken": list(broken.values()), "silent": silent}
         (temporary / "store.json").write_text(json.dumps(said), encoding="utf-8")
         _put_in_place(temporary, store)
-        _remove_superseded(store, said["source"])
+        _remove_superseded(store, source)
     except OSError as error:
-        size = len(rows) * (4 * shape.size**2 + 2 * shape.samples) / 1e9
+        size = clips * (4 * shape.size**2 + 2 * shape.samples) / 1e9
         raise DataError(
             f'Cannot write the decoded clips of "{info.name}" to {shown(store.parent)}: {error.strerror}. They take '
             f"{size:.1f} GB: free some space, or point AVNB_DATA to a larger disk."
@@ -281,59 +277,90 @@ def _build(info: DatasetInfo, store: Path, shape: ClipShape, progress: bool) -> 
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-@dataclass(frozen=True)
-class _Finding:
-    """What decoding a clip showed: why it failed, or whether it is silent and which of its objects fill a pixel."""
+def _read_tables(info: DatasetInfo) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Return the small arrays that metadata.jsonl gives, 100 bytes a clip, and the names of the subsets."""
+    number = {label: k for k, label in enumerate(info.classes)}
+    parts: dict[str, list[np.ndarray]] = {}
+    rows = read_rows(info.folder, info.classes)
+    while some := list(islice(rows, AT_ONCE)):
+        things = [thing for row in some for thing in row.objects]
+        for name, values, kind in (
+            ("ids", [row.id.encode() for row in some], None),
+            ("video", [row.video.encode() for row in some], None),
+            ("subset", [row.subset.encode() for row in some], None),
+            ("clips", [(SPLITS.index(row.split), 0, row.line, row.mask is not None, 0) for row in some], CLIP),
+            ("counts", [len(row.objects) for row in some], np.int64),
+            ("objects", [(number[t.label], t.sounding, False, t.xyxy) for t in things], OBJECT),
+            ("shares", [thing.share for thing in things], np.float32),
+        ):
+            parts.setdefault(name, []).append(np.array(values, kind))
+    tables = {name: np.concatenate(arrays) for name, arrays in parts.items()}
+    tables["clips"]["video"] = np.unique(tables.pop("video"), return_inverse=True)[1]
+    subsets, tables["clips"]["subset"] = np.unique(tables.pop("subset"), return_inverse=True)
+    tables["offsets"] = np.concatenate([[0], np.cumsum(tables.pop("counts"))])
+    if (tables["shares"] == 1).all():
+        del tables["shares"]
+    return tables, [name.decode() for name in subsets.tolist()]
 
-    why: str | None = None
-    silent: bool = False
-    seen: tuple[bool, ...] = ()
 
+def _decode(
+    info: DatasetInfo, tables: dict[str, np.ndarray], folder: Path, shape: ClipShape, progress: bool
+) -> tuple[dict[int, dict], int]:
+    """Decode the clips into the large arrays, and note in ``tables`` which objects are seen.
 
-def _decode(info: DatasetInfo, rows: list[Row], folder: Path, shape: ClipShape, progress: bool) -> list[_Finding]:
-    """Decode the clips into the large arrays; raise DataError as soon as too many of them fail."""
+    Returns what failed, by its place, and how many are silent; raises DataError as soon as too many fail.
+    """
     from tqdm.auto import tqdm
 
-    size = shape.size
-    frames = _new_array(folder / "frames.npy", np.uint8, (len(rows), 3, size, size))
-    sounds = _new_array(folder / "waveforms.npy", np.int16, (len(rows), shape.samples))
-    masks = _new_array(folder / "masks.npy", np.uint8, (len(rows), size, size))
+    size, clips, offsets = shape.size, len(tables["ids"]), tables["offsets"]
+    number = {label: k for k, label in enumerate(info.classes)}
+    frames = _new_array(folder / "frames.npy", np.uint8, (clips, 3, size, size))
+    sounds = _new_array(folder / "waveforms.npy", np.int16, (clips, shape.samples))
+    masks = _new_array(folder / "masks.npy", np.uint8, (clips, size, size))
+    labels = _new_array(folder / "labels.npy", bool, (clips, len(info.classes)))
 
-    def decode(place: int) -> _Finding:
-        row = rows[place]
+    def decode(place: int, row: Row) -> tuple[Row, str | None, bool]:
+        """Return the row, why it cannot be decoded, and whether it is silent."""
         try:
             frames[place] = read_frame(info.folder / row.frame, size)
             sounds[place] = sound = np.round(read_waveform(info.folder / row.audio, row.start, shape) * 32767)
+            labels[place, [number[label] for label in row.labels]] = True
             if row.mask is None:
                 boxes = [box_pixels(thing.xyxy, size) for thing in row.objects]
-                seen = tuple(x1 > x0 and y1 > y0 for x0, y0, x1, y1 in boxes)
+                seen = [x1 > x0 and y1 > y0 for x0, y0, x1, y1 in boxes]
             else:
                 masks[place] = mask = read_mask(info.folder / row.mask, size, len(row.objects))
-                seen = tuple(np.isin(np.arange(len(row.objects)) + 1, mask).tolist())
+                seen = np.isin(np.arange(len(row.objects)) + 1, mask)
+            tables["objects"]["seen"][offsets[place] : offsets[place + 1]] = seen
         except DataError as error:
-            return _Finding(why=str(error))
-        return _Finding(silent=bool(np.abs(sound).max() < SILENCE * 32767), seen=seen)
+            return row, str(error), False
+        return row, None, bool(np.abs(sound).max() < SILENCE * 32767)
 
-    findings: list[_Finding] = []
-    broken: list[str] = []
+    broken: dict[int, dict] = {}
+    silent = 0
+    rows = read_rows(info.folder, info.classes)
     # Pillow, libsndfile and soxr let go of the interpreter while they work: threads use every core.
     pool = ThreadPoolExecutor(os.cpu_count())
     try:
-        parts = (range(start, min(start + AT_ONCE, len(rows))) for start in range(0, len(rows), AT_ONCE))
-        found = chain.from_iterable(pool.map(decode, part) for part in parts)
-        for row, finding in zip(rows, tqdm(found, f"decode {info.name}", len(rows), disable=not progress), strict=True):
-            findings.append(finding)
-            if finding.why is not None:
-                broken.append(f"{row.id} (line {row.line}): {finding.why}")
-            if len(broken) > BROKEN_SHARE * len(rows):
+        parts = (list(islice(rows, AT_ONCE)) for _ in range(0, clips, AT_ONCE))
+        places = iter(range(clips))
+        found = chain.from_iterable(pool.map(decode, islice(places, len(part)), part) for part in parts)
+        for place, (row, why, is_silent) in enumerate(tqdm(found, f"decode {info.name}", clips, disable=not progress)):
+            silent += is_silent
+            if why is not None:
+                broken[place] = {"id": row.id, "line": row.line, "why": why}
+            if len(broken) > BROKEN_SHARE * clips:
+                said = "; ".join(
+                    f"{clip['id']} (line {clip['line']}): {clip['why']}" for clip in [*broken.values()][:3]
+                )
                 raise DataError(
-                    f'{len(broken):,} of the first {len(findings):,} clips of "{info.name}" cannot be decoded, more '
-                    f"than {BROKEN_SHARE:.0%} of all {len(rows):,}: {'; '.join(broken[:3])}. "
+                    f'{len(broken):,} of the first {place + 1:,} clips of "{info.name}" cannot be decoded, more '
+                    f"than {BROKEN_SHARE:.0%} of all {clips:,}: {said}. "
                     "Mend these files, or remove their rows from metadata.jsonl."
                 )
     finally:
         pool.shutdown(cancel_futures=True)
-    return findings
+    return broken, silent
 
 
 def _new_array(path: Path, dtype: DTypeLike, shape: Sequence[int]) -> np.memmap:
@@ -348,42 +375,20 @@ def _new_array(path: Path, dtype: DTypeLike, shape: Sequence[int]) -> np.memmap:
     return array
 
 
-def _close_gaps(folder: Path, good: list[int]) -> None:
-    """Keep only the ``good`` rows of the large arrays."""
-    for name in ("frames", "waveforms", "masks"):
+def _close_gaps(folder: Path, tables: dict[str, np.ndarray], broken: list[int]) -> dict[str, np.ndarray]:
+    """Take the ``broken`` clips out of the large arrays, and return the small ones without them."""
+    good = np.delete(np.arange(len(tables["ids"])), broken)
+    for name in ("frames", "waveforms", "masks", "labels"):
         array = np.load(folder / f"{name}.npy", mmap_mode="r")
         kept = _new_array(folder / f"{name}~", array.dtype, (len(good), *array.shape[1:]))
         for to, place in enumerate(good):
             kept[to] = array[place]
         os.replace(folder / f"{name}~", folder / f"{name}.npy")
-
-
-def _write_tables(info: DatasetInfo, clips: list[tuple[Row, _Finding]], folder: Path) -> None:
-    """Write the small arrays."""
-    rows = [row for row, _ in clips]
-    subsets = sorted({row.subset for row in rows})
-    number = {label: k for k, label in enumerate(info.classes)}
-    video = {name: k for k, name in enumerate(dict.fromkeys(row.video for row in rows))}
-    table = [
-        (SPLITS.index(row.split), subsets.index(row.subset), row.line, row.mask is not None, video[row.video])
-        for row in rows
-    ]
-    labels = np.zeros((len(rows), len(info.classes)), bool)
-    for place, row in enumerate(rows):
-        labels[place, [number[label] for label in row.labels]] = True
-    objects = [
-        (number[thing.label], thing.sounding, seen, thing.xyxy)
-        for row, finding in clips
-        for thing, seen in zip(row.objects, finding.seen, strict=True)
-    ]
-    np.save(folder / "clips.npy", np.array(table, CLIP))
-    np.save(folder / "labels.npy", labels)
-    np.save(folder / "objects.npy", np.array(objects, OBJECT))
-    shares = np.array([thing.share for row in rows for thing in row.objects], np.float32)
-    if (shares < 1).any():
-        np.save(folder / "shares.npy", shares)
-    np.save(folder / "offsets.npy", np.cumsum([0, *(len(row.objects) for row in rows)]))
-    np.save(folder / "ids.npy", np.array([row.id.encode() for row in rows]))
+    counts = np.diff(tables["offsets"])
+    objects = np.isin(np.repeat(np.arange(len(counts)), counts), good)
+    of_objects = {name: tables[name][objects] for name in ("objects", "shares") if name in tables}
+    offsets = np.concatenate([[0], np.cumsum(counts[good])])
+    return {"ids": tables["ids"][good], "clips": tables["clips"][good], "offsets": offsets} | of_objects
 
 
 def _put_in_place(temporary: Path, store: Path) -> None:

@@ -109,7 +109,7 @@ def timed(name, function):
     said[name] = round(time.perf_counter() - started, 4)
     return value
 
-timed("read metadata", lambda: read_rows(folder, ["bell", "drum"]))
+timed("read metadata", lambda: sum(1 for _ in read_rows(folder, ["bell", "drum"])))
 picture, sound = np.zeros((3, 8, 8), np.uint8), np.ones(8, np.float32)
 module.read_frame, module.read_waveform = (lambda *_: picture), (lambda *_: sound)
 timed("build", lambda: module.open_store(folder, shape, progress=False))

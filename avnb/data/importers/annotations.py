@@ -22,7 +22,7 @@ def annotation_files(options: Options) -> list[Path]:
     files: list[Path] = []
     for path in options.annotations:
         if path.is_dir():
-            files += [path / name for name in walk(path)]
+            files += [path / name for name in sorted(walk(path))]
         elif path.is_file():
             files.append(path)
         else:

@@ -6,25 +6,28 @@ not public any more. Boxed videos are the test split, subset "solo" where the bo
 """
 
 import re
+from collections.abc import Iterator
 
 from avnb.data.benchmarks import benchmark
 from avnb.data.importers.annotations import annotation_files, from_width_and_height, must, read_json, unread
 from avnb.data.importers.listing import list_media, youtube
 from avnb.data.importers.plan import Cut, Job, Options, Plan, Thing
+from avnb.data.scratch import Names
 
 CLASSES = benchmark("audioset-instrument").classes  # in the order of the annotations' numbers, as far as is known
 _FRAME = re.compile(r"(?:.*/)?([\w-]{11})(?:_[\d.]+)*/(?:frame_)?(\d+)(?:\.jpg)?")
 _KINDS = ("audioset_box.json",)
 
 
-def plan(options: Options) -> Plan:
+def plan(options: Options, made: Plan) -> Iterator[Job]:
     """Plan a test clip for every second with boxes, and a training clip every so often of the other videos."""
-    made = Plan(CLASSES, note="AudioSet-instrument, with DSOL's boxes of 13 classes, whose names are inferred.")
+    made.classes = CLASSES
+    made.note = "AudioSet-instrument, with DSOL's boxes of 13 classes, whose names are inferred."
     things = read(options, made)
     media = list_media(options.videos)
     films, sounds = _by_video(media.videos), _by_video(media.sounds)
     frames: dict[str, dict[int, str]] = {}
-    for stem, path in media.pictures.items():
+    for stem, path in media.pictures.pairs():
         if match := _FRAME.fullmatch(stem):
             frames.setdefault(match[1], {})[int(match[2])] = path
     videos: dict[str, list[int]] = {}
@@ -59,16 +62,12 @@ def plan(options: Options) -> Plan:
                     for second, path in sorted(pictures.items())
                 ]
         if cuts:
-            made.jobs.append(Job(video, media.path(source), video, tuple(cuts), every))
-    return made
+            yield Job(video, media.path(source), video, tuple(cuts), every)
 
 
-def _by_video(files: dict[str, str]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for stem, path in files.items():
-        if told := youtube(stem.rsplit("/", 1)[-1]):
-            found.setdefault(told[0], path)
-    return found
+def _by_video(files: Names) -> Names:
+    told = ((youtube(stem.rsplit("/", 1)[-1]), path) for stem, path in files.pairs())
+    return Names((video[0], path) for video, path in told if video)
 
 
 def read(options: Options, made: Plan) -> dict[tuple[str, int], list[Thing]]:

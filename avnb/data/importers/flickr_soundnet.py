@@ -6,6 +6,9 @@ There are no classes: every clip is of the one class "sounding object". The trut
 that marked a pixel, at most 1: each box has a share of 0.5.
 """
 
+from collections.abc import Iterator
+from heapq import merge
+from itertools import groupby
 from pathlib import Path
 
 from avnb.data.importers.annotations import annotation_files, corners, must, read_table, read_xml, unread
@@ -19,9 +22,10 @@ SHARE = 0.5  # of the truth, a box's: two annotators who agree make it 1
 _KINDS = ("ID.xml", "flickr_test.csv", "flickr_144k.txt")
 
 
-def plan(options: Options) -> Plan:
+def plan(options: Options, made: Plan) -> Iterator[Job]:
     """Plan the boxed test clips and the training clips of the list, or of the folder."""
-    made = Plan((CLASS,), note="Flickr-SoundNet; the truth is the soft consensus of up to three annotators.")
+    made.classes = (CLASS,)
+    made.note = "Flickr-SoundNet; the truth is the soft consensus of up to three annotators."
     boxes: dict[str, Path] = {}
     test: dict[str, int | None] = {}
     train: set[str] = set()
@@ -39,20 +43,18 @@ def plan(options: Options) -> Plan:
     media = list_media(options.videos)
     videos, pictures, sounds = by_name(media.videos), by_name(media.pictures), by_name(media.sounds)
     test = test or dict.fromkeys(boxes)
-    there = videos.keys() | (pictures.keys() & sounds.keys())
     if leaked := train & test.keys():
         kept = (
             "and are trained on, as asked" if options.keep_leaked else "they are not trained on (--keep-leaked would)"
         )
         made.remarks.append(f"{len(leaked):,} of the {len(test):,} test clips are in the training list; {kept}")
-    training = (train or there - test.keys()) - (set() if options.keep_leaked else test.keys())
 
-    def add(clip: str, cut: Cut) -> None:
+    def job(clip: str, cut: Cut) -> Iterator[Job]:
         if clip in videos:
-            made.jobs.append(Job(cut.id, media.path(videos[clip]), clip, (cut,)))
-        elif clip in there:
+            yield Job(cut.id, media.path(videos[clip]), clip, (cut,))
+        elif clip in pictures and clip in sounds:
             cut = Cut(cut.id, cut.split, cut.subset, cut.labels, cut.things, picture=media.path(pictures[clip]))
-            made.jobs.append(Job(cut.id, media.path(sounds[clip]), clip, (cut,)))
+            yield Job(cut.id, media.path(sounds[clip]), clip, (cut,))
         else:
             made.missing.append(clip)
 
@@ -65,10 +67,13 @@ def plan(options: Options) -> Plan:
         except DataError as error:
             made.dropped.append((clip, str(error)))
             continue
-        add(clip, Cut(clip, "test", "test", (CLASS,), things, frame=frame))
-    for clip in sorted(training):
-        add(clip, Cut(f"{clip}_train" if clip in test else clip, "train", "solo", (CLASS,)))
-    return made
+        yield from job(clip, Cut(clip, "test", "test", (CLASS,), things, frame=frame))
+    there = (clip for clip, _ in groupby(merge(videos, (clip for clip in pictures if clip in sounds))))
+    for clip in sorted(train) if train else there:
+        if clip not in test:
+            yield from job(clip, Cut(clip, "train", "solo", (CLASS,)))
+        elif train and options.keep_leaked:
+            yield from job(clip, Cut(f"{clip}_train", "train", "solo", (CLASS,)))
 
 
 def read_consensus(path: Path, made: Plan) -> tuple[Thing, ...]:

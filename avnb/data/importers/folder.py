@@ -6,26 +6,22 @@ trained on, listened to and looked at; boxes can be added to metadata.jsonl.
 """
 
 from collections import Counter
+from collections.abc import Iterator
 
-from avnb.data.importers.listing import list_media, safe
-from avnb.data.importers.plan import Cut, Job, Options, Plan, classes_of
+from avnb.data.importers.listing import list_media, safe, sounds_and_pictures
+from avnb.data.importers.plan import Cut, Job, Options, Plan
 
 SPLITS = ("train", "val", "test")
 HELD_OUT = 10  # every so manieth video of a class is for testing
 
 
-def plan(options: Options) -> Plan:
+def plan(options: Options, made: Plan) -> Iterator[Job]:
     """Plan a clip every so often of each video."""
-    made = Plan((), note="A user's own videos; the classes are the names of their folders.")
+    made.note = "A user's own videos; the classes are the names of their folders."
     media = list_media(options.videos)
-    pictures = {stem.replace("frames/", "", 1): path for stem, path in media.pictures.items()}
-    sounds = {stem.replace("audio/", "", 1): path for stem, path in media.sounds.items()}
-    files = [(stem, path, None) for stem, path in media.videos.items()] or [
-        (stem, path, pictures[stem]) for stem, path in sounds.items() if stem in pictures
-    ]
-    divided = any(part in SPLITS for stem, _, _ in files for part in stem.split("/")[:-1])
+    divided = any(part in SPLITS for stem in media.videos or media.pictures for part in stem.split("/")[:-1])
     seen: Counter[str] = Counter()
-    for stem, path, picture in files:
+    for stem, path, picture in sounds_and_pictures(media, made.missing):
         folders = stem.split("/")[:-1]
         classes = [part for part in folders if part not in SPLITS]
         if not classes:
@@ -38,6 +34,4 @@ def plan(options: Options) -> Plan:
             split = next((part for part in folders if part in SPLITS), "train")
         name = safe(stem).replace("/", "-")
         cut = Cut(name, split, "solo", (label,), picture=picture and media.path(picture))
-        made.jobs.append(Job(name, media.path(path), name, (cut,), 0.0 if picture else options.every))
-    made.classes = classes_of(made.jobs)
-    return made
+        yield Job(name, media.path(path), name, (cut,), 0.0 if picture else options.every)

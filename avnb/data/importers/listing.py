@@ -4,14 +4,17 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
+from avnb.data.scratch import Names
 from avnb.errors import DataError
 from avnb.paths import shown
 
 VIDEOS = frozenset([".mp4", ".webm", ".mkv", ".m4v", ".mov", ".avi", ".flv", ".mpg", ".mpeg", ".3gp"])
 PICTURES = frozenset([".jpg", ".jpeg", ".png", ".webp", ".bmp"])
 SOUNDS = frozenset([".wav", ".flac", ".ogg", ".mp3", ".m4a", ".opus", ".aac"])
+AT_ONCE = 10_000  # names read and sorted at a time: a folder may hold millions
 MILLISECONDS = 5000  # a clip that would last longer than so many seconds has its times in milliseconds
 _YOUTUBE = re.compile(r"([\w-]{11})(?:_(\d+(?:\.\d+)?))?(?:_(\d+(?:\.\d+)?))?")
 
@@ -24,9 +27,9 @@ class Media:
     """
 
     root: Path
-    videos: dict[str, str] = field(default_factory=dict)
-    pictures: dict[str, str] = field(default_factory=dict)
-    sounds: dict[str, str] = field(default_factory=dict)
+    videos: Names = field(default_factory=Names)
+    pictures: Names = field(default_factory=Names)
+    sounds: Names = field(default_factory=Names)
 
     def path(self, name: str) -> str:
         """Return the absolute path of a file of the folder."""
@@ -41,12 +44,17 @@ def list_media(root: Path) -> Media:
         )
     media = Media(Path(os.path.abspath(root)))
     kinds = ((VIDEOS, media.videos), (PICTURES, media.pictures), (SOUNDS, media.sounds))
-    found = {suffix: files for suffixes, files in kinds for suffix in suffixes}
-    for name in walk(media.root):
-        stem, dot, suffix = name.rpartition(".")
-        files = found.get(dot + suffix.lower())
-        if files is not None:
-            files.setdefault(stem, name)
+    kind_of = {suffix: kind for kind, (suffixes, _) in enumerate(kinds) for suffix in suffixes}
+    names = walk(media.root)
+    while some := list(islice(names, AT_ONCE)):
+        found: list[list[tuple[str, str]]] = [[] for _ in kinds]
+        for name in some:
+            stem, dot, suffix = name.rpartition(".")
+            kind = kind_of.get(dot + suffix.lower())
+            if kind is not None:
+                found[kind].append((stem, name))
+        for (_, files), pairs in zip(kinds, found, strict=True):
+            files.add(pairs)
     if not media.videos and not (media.pictures and media.sounds):
         raise DataError(
             f"{shown(media.root)} holds {len(media.pictures):,} pictures, {len(media.sounds):,} sounds and no video. "
@@ -56,27 +64,47 @@ def list_media(root: Path) -> Media:
 
 
 def walk(root: str | Path, inside: str = "") -> Iterator[str]:
-    """Yield the files below a folder in alphabetical order as paths in it; hidden ones are passed over."""
+    """Yield the files below a folder as paths in it, in no order; hidden ones are passed over."""
+    before, folders = f"{inside}/" if inside else "", []
     with os.scandir(os.path.join(root, inside)) as entries:
-        found = sorted((entry.name, entry.is_dir()) for entry in entries if not entry.name.startswith("."))
-    for name, is_folder in found:
-        path = f"{inside}/{name}" if inside else name
-        if is_folder:
-            yield from walk(root, path)
-        else:
-            yield path
+        while some := list(islice(entries, AT_ONCE)):
+            files = []
+            for entry in some:
+                if not entry.name.startswith("."):
+                    (folders if entry.is_dir() else files).append(entry.name)
+            files.sort()  # neighbours go to neighbouring places of a table, which is quicker
+            for name in files:
+                yield before + name
+    for name in folders:
+        yield from walk(root, before + name)
 
 
-def by_name(files: dict[str, str]) -> dict[str, str]:
+def by_name(files: Names) -> Names:
     """Return the files by their bare name, whatever folder they lie in; the first of several is taken.
 
-    >>> by_name({"test/a/x": "test/a/x.mp4", "train/x": "train/x.mp4"})
+    >>> dict(by_name(Names([("test/a/x", "test/a/x.mp4"), ("train/x", "train/x.mp4")])))
     {'x': 'test/a/x.mp4'}
     """
-    names: dict[str, str] = {}
-    for stem, path in files.items():
-        names.setdefault(stem.rsplit("/", 1)[-1], path)
-    return names
+    return Names((stem.rsplit("/", 1)[-1], path) for stem, path in files.pairs())
+
+
+def sounds_and_pictures(media: Media, missing: list[str]) -> Iterator[tuple[str, str, str | None]]:
+    """Yield (name, file to be cut, picture): the videos; where there are none, sounds with pictures of their names.
+
+    frames/cello/x.jpg and audio/cello/x.wav are of one name. Pictures without a sound are noted in ``missing``.
+    """
+    for stem, path in media.videos.pairs():
+        yield stem, path, None
+    if media.videos:
+        return
+    for stem, picture in media.pictures.pairs():
+        bare = stem.replace("frames/", "", 1)
+        places = (stem.replace("frames/", "audio/", 1), bare, f"audio/{bare}")
+        sound = next(filter(None, map(media.sounds.get, places)), None)
+        if sound is None:
+            missing.append(f"sound of {stem}")
+        else:
+            yield bare, sound, picture
 
 
 def youtube(name: str) -> tuple[str, float | None] | None:

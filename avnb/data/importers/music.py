@@ -13,7 +13,7 @@ Frame numbers count 30 frames a second, to which the authors had re-encoded ever
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -65,10 +65,11 @@ class Annotations:
     empty: int = 0
 
 
-def plan(options: Options) -> Plan:
+def plan(options: Options, made: Plan) -> Iterator[Job]:
     """Plan the annotated frames as the test split, and a clip every second of the other videos."""
     media, notes = list_media(options.videos), read(annotation_files(options))
-    made = Plan(CLASSES, dropped=notes.dropped, note="MUSIC; test clips are the frames that DSOL's boxes cover.")
+    made.classes, made.note = CLASSES, "MUSIC; test clips are the frames that DSOL's boxes cover."
+    made.dropped += notes.dropped
     files = _files(media)
     frames: dict[str, list[int]] = {}
     for video, number in sorted(notes.things):
@@ -81,7 +82,7 @@ def plan(options: Options) -> Plan:
         classes = notes.classes.get(video) or files[video].classes
         if video in frames:
             cuts = _annotated(video, frames[video], notes, kind, classes)
-            made.jobs += files[video].jobs(media, cuts, 0, made)
+            yield from files[video].jobs(media, cuts, 0, made)
             continue
         split = notes.splits.get(video) or ("" if kind in notes.listed else "train")
         if not split or not classes:
@@ -89,10 +90,9 @@ def plan(options: Options) -> Plan:
             made.dropped.append((video, why))
             continue
         pattern = Cut(video, split, "solo" if len(classes) == 1 else "duet", classes)
-        made.jobs += files[video].jobs(media, [pattern], options.every, made)
+        yield from files[video].jobs(media, [pattern], options.every, made)
     if notes.empty:
         made.remarks.append(f"{notes.empty:,} annotated frames have no box and are left out")
-    return made
 
 
 def _annotated(
@@ -173,17 +173,17 @@ def _files(media: Media) -> dict[str, _Files]:
         entry.classes = entry.classes or _classes_in(stem)
         return entry
 
-    for stem, path in media.videos.items():
+    for stem, path in media.videos.pairs():
         if told := youtube(stem.rsplit("/", 1)[-1]):
             entry = of(told[0], stem)
             entry.film = entry.film or path
-    for stem, path in media.pictures.items():
+    for stem, path in media.pictures.pairs():
         if match := _DSOL_FRAME.fullmatch(stem) or _AVGN_FRAME.fullmatch(stem):
             of(match[1], stem).frames[int(match[3])] = path
         elif match := _QUARTER_FRAME.fullmatch(stem):
             second, quarter = divmod(int(match[2]), 4)
             of(match[1], stem).frames[second * FRAME_RATE + 7 * quarter] = path
-    for stem, path in media.sounds.items():
+    for stem, path in media.sounds.pairs():
         if match := _SECOND_SOUND.fullmatch(stem):
             of(match[1], stem).seconds[int(match[2])] = path
         elif told := youtube(stem.rsplit("/", 1)[-1]):

@@ -5,7 +5,7 @@ the prepared solos: ``--videos data/music``. Every solo is once the first of a s
 mixing.draw_partners with ``--seed``.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,18 @@ from avnb.errors import DataError
 TILES = 4
 
 
-def plan(options: Options) -> Plan:
+def plan(options: Options, made: Plan) -> Iterator[Job]:
     """Plan a scene for every solo of each split; for testing only of solos whose place is known."""
     from avnb.data.mixing import draw_partners
 
     store = compose.open_solos(options)
-    made = Plan(store.classes, note=f"2x2 scenes of solos of {store.name}, seed {options.seed}.")
+    made.classes, made.note = store.classes, f"2x2 scenes of solos of {store.name}, seed {options.seed}."
     mixtures: dict[str, list[int]] = {}
+
+    def make(job: Job, folder: Path, scratch: Path) -> dict[str, Any]:
+        return compose.write(store, job, mixtures[job.id], "grid", folder, scratch)
+
+    made.make = make
     for number, split in enumerate(("train", "val", "test")):
         if (split, "solo") not in store.count():
             continue
@@ -40,13 +45,7 @@ def plan(options: Options) -> Plan:
             name = f"{split}_{place:06d}"
             labels = _labels(store, mixture[:2])
             mixtures[name] = mixture
-            made.jobs.append(compose.job(store, mixture, Cut(name, split, "synthetic", labels)))
-
-    def make(job: Job, folder: Path, scratch: Path) -> dict[str, Any]:
-        return compose.write(store, job, mixtures[job.id], "grid", folder, scratch)
-
-    made.make = make
-    return made
+            yield compose.job(store, mixture, Cut(name, split, "synthetic", labels))
 
 
 def _labels(store: Any, clips: Iterable[int]) -> tuple[str, ...]:

@@ -1,10 +1,11 @@
 """What an importer says: which clips are to be cut from which files, and what was wrong with what it read.
 
-Nothing here is decoded yet. The dataclasses travel to the worker processes as JSON, so they hold plain values only.
+An importer is a function ``plan(options, made)`` that yields the jobs of a data set, one after the other so that none
+is kept in memory, and writes what it finds out on the way into ``made``. Nothing is decoded yet. Options and jobs
+travel to other processes, so they hold plain values only.
 """
 
-from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -74,36 +75,17 @@ class Job:
 
 @dataclass
 class Plan:
-    """All jobs of a data set, and what was found out while they were planned.
+    """What was found out while the jobs of a data set were planned; whole when the last job has been.
 
-    ``missing`` are listed clips or videos for which there is no file; ``dropped`` says why a clip or a box was left
-    out; ``remarks`` are sentences for the report. ``make`` runs a job in this process where no file is to be decoded.
+    ``classes`` are those of the benchmark, () for those that the jobs name. ``missing`` are listed clips or videos for
+    which there is no file; ``dropped`` says why a clip or a box was left out; ``remarks`` are sentences for the report.
+    ``make`` runs a job in this process where no file is to be decoded.
     """
 
-    classes: tuple[str, ...]
-    jobs: list[Job] = field(default_factory=list)
+    classes: tuple[str, ...] = ()
+    jobs: int = 0  # planned so far
     note: str = ""
     missing: list[str] = field(default_factory=list)
     dropped: list[tuple[str, str]] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     make: Callable[[Job, Path, Path], dict[str, Any]] | None = None
-
-    def limited(self, limit: int) -> list[Job]:
-        """Return the first ``limit`` jobs of every split and subset, 0 for all."""
-        if not limit:
-            return self.jobs
-        taken: Counter[tuple[str, str]] = Counter()
-        kept = []
-        for job in self.jobs:
-            kind = (job.cuts[0].split, job.cuts[0].subset)
-            taken[kind] += 1
-            if taken[kind] <= limit:
-                kept.append(job)
-        return kept
-
-
-def classes_of(jobs: Iterable[Job]) -> tuple[str, ...]:
-    """Return the classes that the jobs' clips name, in alphabetical order: for data sets that publish no list."""
-    found = {label for job in jobs for cut in job.cuts for label in cut.labels}
-    found |= {thing.label for job in jobs for cut in job.cuts for thing in cut.things}
-    return tuple(sorted(found))

@@ -6,13 +6,14 @@ clip's middle one, with the sound around it.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from avnb.data.importers.annotations import corners, must, read_json, read_table, unread
 from avnb.data.importers.listing import Media, by_name, youtube
 from avnb.data.importers.plan import Cut, Job, Options, Plan, Thing
+from avnb.data.scratch import Names
 from avnb.errors import DataError
 
 CLIP = 10.0  # seconds
@@ -105,17 +106,17 @@ def instrument(label: str) -> str:
     return underscored(label.removeprefix("playing ").split(",")[0])
 
 
-def without_leaks(lists: Lists, options: Options, plan: Plan) -> dict[str, str]:
-    """Return the training clips that are no test clips, and say in ``plan`` how many were."""
+def without_leaks(lists: Lists, options: Options, made: Plan) -> dict[str, str]:
+    """Return the training clips that are no test clips, and say in ``made`` how many were."""
     leaked = lists.train.keys() & (lists.test.keys() | lists.boxes.keys())
     if not leaked:
         return lists.train
     tests = len(lists.test.keys() | lists.boxes.keys())
     what = f"{len(leaked):,} of the {tests:,} test clips are in the published training list"
     if options.keep_leaked:
-        plan.remarks.append(f"{what} and are trained on, as asked (--keep-leaked)")
+        made.remarks.append(f"{what} and are trained on, as asked (--keep-leaked)")
         return lists.train
-    plan.remarks.append(f"{what}; they are not trained on (--keep-leaked would)")
+    made.remarks.append(f"{what}; they are not trained on (--keep-leaked would)")
     return {clip: label for clip, label in lists.train.items() if clip not in leaked}
 
 
@@ -125,37 +126,27 @@ class Clips:
     def __init__(self, media: Media) -> None:
         self.media = media
         self.pictures, self.sounds = by_name(media.pictures), by_name(media.sounds)
-        self.cut: dict[str, str] = {}  # the clip's name -> a file of 10 s
-        self.whole: dict[str, str] = {}  # the video's name -> a file of the whole video
-        for name, path in by_name(media.videos).items():
-            told = youtube(name)
-            if told is None:
-                self.cut[name] = path
-            elif told[1] is None:
-                self.whole[name] = path
-            else:
-                self.cut.setdefault(canonical(*told), path)
+        # The clip's name -> a file of 10 s; the video's name -> a file of the whole video (whose name no clip has).
+        self.videos = Names((self._called(name), path) for name, path in by_name(media.videos).pairs())
 
-    def job(self, clip: str, cut: Cut) -> Job | None:
-        """Return the job that makes ``cut`` of the clip; None where there is no file of it."""
+    @staticmethod
+    def _called(name: str) -> str:
+        told = youtube(name)
+        return canonical(*told) if told and told[1] is not None else name
+
+    def job(self, clip: str, cut: Cut, made: Plan) -> Iterator[Job]:
+        """Yield the job that makes ``cut`` of the clip, or note it as missing."""
         video, start = youtube(clip) or (clip, None)
-        if clip in self.cut:
-            return Job(cut.id, self.media.path(self.cut[clip]), video, (cut,))
-        if clip in self.pictures and clip in self.sounds:
+        if clip in self.videos:
+            yield Job(cut.id, self.media.path(self.videos[clip]), video, (cut,))
+        elif clip in self.pictures and clip in self.sounds:
             picture = self.media.path(self.pictures[clip])
-            return Job(cut.id, self.media.path(self.sounds[clip]), video, (replace(cut, picture=picture),))
-        if video in self.whole and start is not None:
+            yield Job(cut.id, self.media.path(self.sounds[clip]), video, (replace(cut, picture=picture),))
+        elif video in self.videos and start is not None:
             middle = replace(cut, time=start + CLIP / 2)
-            return Job(cut.id, self.media.path(self.whole[video]), video, (middle,))
-        return None
-
-    def add(self, plan: Plan, clip: str, cut: Cut) -> None:
-        """Add the job that makes ``cut`` to the plan, or the clip to what is missing."""
-        job = self.job(clip, cut)
-        if job is None:
-            plan.missing.append(clip)
+            yield Job(cut.id, self.media.path(self.videos[video]), video, (middle,))
         else:
-            plan.jobs.append(job)
+            made.missing.append(clip)
 
 
 def canonical(video: str, start: float) -> str:
@@ -163,24 +154,24 @@ def canonical(video: str, start: float) -> str:
     return f"{video}_{round(start):06d}"
 
 
-def add_test(plan: Plan, clips: Clips, clip: str, subset: str, label: str, things: list[Thing]) -> None:
-    """Add a test clip with its boxes; one whose boxes were all broken cannot be judged and is left out."""
+def test_jobs(made: Plan, clips: Clips, clip: str, subset: str, label: str, things: list[Thing]) -> Iterator[Job]:
+    """Yield the job of a test clip with its boxes; where all were broken it cannot be judged and is left out."""
     if not things:
-        plan.dropped.append((clip, "no box is left, so that no map can be judged on it"))
+        made.dropped.append((clip, "no box is left, so that no map can be judged on it"))
     else:
-        clips.add(plan, clip, Cut(clip, "test", subset, (label,), tuple(things)))
+        yield from clips.job(clip, Cut(clip, "test", subset, (label,), tuple(things)), made)
 
 
-def add_train(plan: Plan, clips: Clips, train: dict[str, str], taken: Iterable[str]) -> None:
-    """Add the training clips; one without a class is left out, since no mixture can be made of it."""
+def train_jobs(made: Plan, clips: Clips, train: dict[str, str], taken: Iterable[str]) -> Iterator[Job]:
+    """Yield the jobs of the training clips; one without a class is left out, since no mixture can be made of it."""
     taken, nameless = set(taken), 0
     for clip, label in sorted(train.items()):
         if not label:
             nameless += 1
             continue
-        clips.add(plan, clip, Cut(f"{clip}_train" if clip in taken else clip, "train", "solo", (label,)))
+        yield from clips.job(clip, Cut(f"{clip}_train" if clip in taken else clip, "train", "solo", (label,)), made)
     if nameless:
-        plan.remarks.append(f"{nameless:,} training clips have no class and are left out: add vggsound.csv")
+        made.remarks.append(f"{nameless:,} training clips have no class and are left out: add vggsound.csv")
 
 
 def need(found: object, what: str) -> None:

@@ -5,6 +5,7 @@ Composed of the prepared test clips of VGGSound-Single: ``--videos data/vggsound
 with ``--seed``. Pairs of one class, of which AVGN's list has 22, have no two sources to tell apart and are left out.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,13 @@ from avnb.data.importers.annotations import annotation_files, must, read_table, 
 from avnb.data.importers.plan import Cut, Job, Options, Plan
 
 
-def plan(options: Options) -> Plan:
+def plan(options: Options, made: Plan) -> Iterator[Job]:
     """Plan a duet for every pair of the list, or for every test clip."""
     from avnb.data.mixing import draw_partners
 
     pairs = read(options)
     store = compose.open_solos(options)
-    made = Plan(store.classes, note=f"Pairs of clips of {store.name} side by side, seed {options.seed}.")
+    made.classes, made.note = store.classes, f"Pairs of clips of {store.name} side by side, seed {options.seed}."
     pool = store.select("test")
     pool = pool[store.has_truth(pool)]
     number = {store.ids[index].decode(): index for index in pool.tolist()}
@@ -39,15 +40,14 @@ def plan(options: Options) -> Plan:
         drawn = draw_partners(store, pool, pool, 2, np.random.default_rng(options.seed))
         mixtures = {store.ids[mixture[0]].decode(): mixture.tolist() for mixture in drawn}
         made.remarks.append(f"no vggsound_duet_test.csv: partners drawn with seed {options.seed}")
-    for name, mixture in mixtures.items():
-        labels = tuple(store.classes[k] for clip in mixture for k in np.flatnonzero(store.labels[clip]))
-        made.jobs.append(compose.job(store, mixture, Cut(name, "test", "duet", labels)))
 
     def make(job: Job, folder: Path, scratch: Path) -> dict[str, Any]:
         return compose.write(store, job, mixtures[job.id], "side_by_side", folder, scratch)
 
     made.make = make
-    return made
+    for name, mixture in mixtures.items():
+        labels = tuple(store.classes[k] for clip in mixture for k in np.flatnonzero(store.labels[clip]))
+        yield compose.job(store, mixture, Cut(name, "test", "duet", labels))
 
 
 def read(options: Options) -> list[tuple[str, str]]:

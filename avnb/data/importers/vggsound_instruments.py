@@ -6,24 +6,27 @@ anything in them), .npy or .png. The test clips' names hide their videos, so tha
 training list cannot be checked.
 """
 
+from collections.abc import Iterator
+
 from avnb.data.benchmarks import benchmark
 from avnb.data.importers import vggsound
 from avnb.data.importers.annotations import annotation_files
 from avnb.data.importers.listing import list_media
 from avnb.data.importers.masks import MASKS
-from avnb.data.importers.plan import Cut, Options, Plan, Thing
+from avnb.data.importers.plan import Cut, Job, Options, Plan, Thing
 
 CLASSES = benchmark("vggsound-instruments").classes
 
 
-def plan(options: Options) -> Plan:
+def plan(options: Options, made: Plan) -> Iterator[Job]:
     """Plan the masked test clips, and the training clips of the list."""
     files = annotation_files(options)
     masks = {path.stem: path for path in files if path.suffix in MASKS}
     lists = vggsound.read(path for path in files if path.suffix not in MASKS)
     vggsound.need(lists.test or lists.train, "vgginstruments_test.csv and vgginstruments_train.txt")
     clips = vggsound.Clips(list_media(options.videos))
-    made = Plan(CLASSES, dropped=lists.dropped, note="VGGSound-Instruments; the test clips have masks.")
+    made.classes, made.note = CLASSES, "VGGSound-Instruments; the test clips have masks."
+    made.dropped += lists.dropped
     for clip, label in sorted(lists.test.items()):
         if label not in CLASSES:
             made.dropped.append((clip, f"{label!r} is none of the {len(CLASSES)} classes"))
@@ -31,12 +34,12 @@ def plan(options: Options) -> Plan:
             made.missing.append(f"mask of {clip}")
         else:
             mask = str(masks[clip].absolute())
-            clips.add(made, clip, Cut(clip, "test", "solo", (label,), (Thing(label),), mask=mask))
+            yield from clips.job(clip, Cut(clip, "test", "solo", (label,), (Thing(label),), mask=mask), made)
     train = vggsound.without_leaks(lists, options, made)
     strange = {clip for clip, label in train.items() if label and label not in CLASSES}
     if strange:  # DeepAVFusion's list of the same name has bassoon for xylophone
         made.remarks.append(f"{len(strange):,} training clips are of other classes and are left out")
-    vggsound.add_train(made, clips, {clip: label for clip, label in train.items() if clip not in strange}, lists.test)
+    known = {clip: label for clip, label in train.items() if clip not in strange}
+    yield from vggsound.train_jobs(made, clips, known, lists.test)
     if lists.test and lists.train:
         made.remarks.append("whether test clips are in the training list cannot be checked: their names are hidden")
-    return made

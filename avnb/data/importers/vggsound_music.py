@@ -4,21 +4,24 @@ Annotations: ``vggss.json`` for the boxes, ``vggmusic_eval_ss.csv`` for the test
 whose class begins with "playing", which are the same), ``vggmusic_train.txt`` to train.
 """
 
+from collections.abc import Iterator
+
 from avnb.data.benchmarks import benchmark
 from avnb.data.importers import vggsound
 from avnb.data.importers.annotations import annotation_files
 from avnb.data.importers.listing import list_media
-from avnb.data.importers.plan import Options, Plan, Thing
+from avnb.data.importers.plan import Job, Options, Plan, Thing
 
 CLASSES = benchmark("vggsound-music").classes
 
 
-def plan(options: Options) -> Plan:
+def plan(options: Options, made: Plan) -> Iterator[Job]:
     """Plan the boxed test clips and the training clips of DeepAVFusion's list, whose names OneAVM's classes are."""
     lists = vggsound.read(annotation_files(options))
     vggsound.need(lists.boxes, "vggss.json")
     clips = vggsound.Clips(list_media(options.videos))
-    made = Plan(CLASSES, note="VGGSound-Music: the classes of VGG-SS that begin with 'playing', with its boxes.")
+    made.classes = CLASSES
+    made.note = "VGGSound-Music: the classes of VGG-SS that begin with 'playing', with its boxes."
     test = {clip for clip in lists.boxes if lists.classes[clip].startswith("playing ")}
     if lists.test:
         test &= lists.test.keys()
@@ -28,7 +31,7 @@ def plan(options: Options) -> Plan:
     for clip in sorted(test):
         label = vggsound.instrument(lists.classes[clip])
         things = [Thing(label, thing.xyxy) for thing in lists.boxes[clip]]
-        vggsound.add_test(made, clips, clip, "test", label, things)
+        yield from vggsound.test_jobs(made, clips, clip, "test", label, things)
     train = {
         clip: vggsound.instrument(label or lists.classes.get(clip, ""))
         for clip, label in vggsound.without_leaks(lists, options, made).items()
@@ -36,5 +39,5 @@ def plan(options: Options) -> Plan:
     strange = {clip for clip, label in train.items() if label and label not in CLASSES}
     if strange:
         made.remarks.append(f"{len(strange):,} training clips are of other classes and are left out")
-    vggsound.add_train(made, clips, {clip: label for clip, label in train.items() if clip not in strange}, test)
-    return made
+    known = {clip: label for clip, label in train.items() if clip not in strange}
+    yield from vggsound.train_jobs(made, clips, known, test)

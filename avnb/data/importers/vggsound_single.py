@@ -5,25 +5,27 @@ Annotations: ``vggss.json`` (corners in 0..1; 18 broken boxes, two frames left w
 With ``vggss_heard_test.csv`` and ``vggss_unheard_test.csv`` the test clips get these two subsets.
 """
 
+from collections.abc import Iterator
+
 from avnb.data.importers import vggsound
 from avnb.data.importers.annotations import annotation_files
 from avnb.data.importers.listing import list_media
-from avnb.data.importers.plan import Options, Plan
+from avnb.data.importers.plan import Job, Options, Plan
 
 
-def plan(options: Options) -> Plan:
+def plan(options: Options, made: Plan) -> Iterator[Job]:
     """Plan the test clips and the training clips of the lists, test clips that are among these left out."""
     lists = vggsound.read(annotation_files(options))
     vggsound.need(lists.boxes, "vggss.json")
     clips = vggsound.Clips(list_media(options.videos))
     spelled = {vggsound.underscored(label): label for label in lists.classes.values()}
-    made = Plan((), dropped=lists.dropped, note="VGGSound, with the boxes of VGG-SS.")
-    for clip, things in sorted(lists.boxes.items()):
-        vggsound.add_test(made, clips, clip, lists.subsets.get(clip, "test"), lists.classes[clip], things)
+    made.note = "VGGSound, with the boxes of VGG-SS."
+    made.dropped += lists.dropped
     train = {
         clip: lists.classes.get(clip) or spelled.get(label, label)
         for clip, label in vggsound.without_leaks(lists, options, made).items()
     }
-    vggsound.add_train(made, clips, train, lists.boxes)
     made.classes = tuple(sorted({lists.classes[clip] for clip in lists.boxes} | {c for c in train.values() if c}))
-    return made
+    for clip, things in sorted(lists.boxes.items()):
+        yield from vggsound.test_jobs(made, clips, clip, lists.subsets.get(clip, "test"), lists.classes[clip], things)
+    yield from vggsound.train_jobs(made, clips, train, lists.boxes)

@@ -8,12 +8,14 @@ speaker alone, and no map can be judged on it.
 """
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from avnb.data.importers.annotations import annotation_files, corners, must, read_table, unread
-from avnb.data.importers.listing import list_media, safe
+from avnb.data.importers.listing import Media, list_media, safe
 from avnb.data.importers.masks import MASKS
-from avnb.data.importers.plan import Cut, Job, Options, Plan, Thing, classes_of
+from avnb.data.importers.plan import Cut, Job, Options, Plan, Thing
+from avnb.data.scratch import Names
 
 _LINE = re.compile(r"(?:.*/)?(id\d{5})/(([\w-]{11})_(\d+(?:\.\d+)?)_(\d+(?:\.\d+)?))(?:/.*)?")
 _CUT_OUT = re.compile(r"(?:.*/)?(id\d{5})/([\w-]{11})/(\d+)")  # as VoxCeleb2 is distributed: idXXXXX/VIDEO/00001
@@ -21,9 +23,9 @@ _FRAMES = re.compile(r"(?:.*/)?(id\d{5})/([\w-]{11}_[\d.]+_[\d.]+)/(?:frames/)?(
 _KINDS = ("voxceleb2_test.csv", "voxceleb2_val.csv", "faces.csv", "masks")
 
 
-def plan(options: Options) -> Plan:
+def plan(options: Options, made: Plan) -> Iterator[Job]:
     """Plan the clips of the lists, and every other clip in a speaker's folder to train on."""
-    made = Plan((), note="VoxCeleb2; the classes are speakers, the faces' places are of the user's own detector.")
+    made.note = "VoxCeleb2; the classes are speakers, the faces' places are of the user's own detector."
     splits: dict[str, tuple[str, str]] = {}  # clip -> (split, speaker)
     boxes: dict[str, Thing] = {}
     masks: dict[str, Path] = {}
@@ -38,7 +40,7 @@ def plan(options: Options) -> Plan:
                 _read_clips(rows, path, splits)
         else:
             raise unread(path, _KINDS)
-    files = _files(options)
+    files = _files(list_media(options.videos))
     blind = 0
     for clip, (split, speaker) in sorted(splits.items()):
         things: tuple[Thing, ...] = ()
@@ -47,22 +49,21 @@ def plan(options: Options) -> Plan:
             things = (Thing(speaker, None if mask else boxes[clip].xyxy),)
         elif split == "test":
             blind += 1
-        _add(made, files, clip, Cut(safe(clip), split, "solo", (speaker,), things, mask=mask))
+        yield from _job(made, files, clip, Cut(safe(clip), split, "solo", (speaker,), things, mask=mask))
     videos = {clip[:11] for clip, (split, _) in splits.items() if split == "test"}
     others = 0
-    for clip, (speaker, video, _source, _picture) in sorted(files.items()):
+    for clip, told in files.pairs():
+        speaker, video, _source, _picture = told.split("\0")
         if clip in splits or speaker == "":
             continue
         if video in videos and not options.keep_leaked:
             others += 1
             continue
-        _add(made, files, clip, Cut(safe(clip.replace("/", "-")), "train", "solo", (speaker,)))
+        yield from _job(made, files, clip, Cut(safe(clip.replace("/", "-")), "train", "solo", (speaker,)))
     if blind:
         made.remarks.append(f"{blind:,} test clips have no face place: add faces.csv or masks of your detector")
     if others:
         made.remarks.append(f"{others:,} other clips of test videos are not trained on (--keep-leaked would)")
-    made.classes = classes_of(made.jobs)
-    return made
 
 
 def _read_clips(rows: list[list[str]], path: Path, splits: dict[str, tuple[str, str]]) -> None:
@@ -87,43 +88,49 @@ def _read_faces(rows: list[list[str]], boxes: dict[str, Thing], made: Plan) -> N
             boxes[cells[0]] = Thing("", xyxy)
 
 
-def _files(options: Options) -> dict[str, tuple[str, str, str, str | None]]:
-    """Return for each clip its speaker, its recording, the video or sound, and its middle frame where that is a file.
+def _files(media: Media) -> Names:
+    """Return for each clip its speaker, recording, video or sound, and middle frame where that is a file, by NULs.
 
     A whole YouTube video is listed by its own name, without a speaker.
     """
-    media = list_media(options.videos)
-    found: dict[str, tuple[str, str, str, str | None]] = {}
-    for stem, path in media.videos.items():
-        if match := _LINE.fullmatch(stem):
-            found[match[2]] = (match[1], match[3], media.path(path), None)
-        elif match := _CUT_OUT.fullmatch(stem):
-            found[f"{match[1]}/{match[2]}/{match[3]}"] = (match[1], match[2], media.path(path), None)
-        elif re.fullmatch(r"[\w-]{11}", name := stem.rsplit("/", 1)[-1]):
-            found[name] = ("", name, media.path(path), None)
+
+    def videos() -> Iterator[tuple[str, str]]:
+        for stem, path in media.videos.pairs():
+            if match := _LINE.fullmatch(stem):
+                yield match[2], "\0".join((match[1], match[3], media.path(path), ""))
+            elif match := _CUT_OUT.fullmatch(stem):
+                yield f"{match[1]}/{match[2]}/{match[3]}", "\0".join((match[1], match[2], media.path(path), ""))
+            elif re.fullmatch(r"[\w-]{11}", name := stem.rsplit("/", 1)[-1]):
+                yield name, "\0".join(("", name, media.path(path), ""))
+
+    found = Names(videos())
     frames: dict[str, list[str]] = {}
-    for stem, path in media.pictures.items():
+    for stem, path in media.pictures.pairs():
         if (match := _FRAMES.fullmatch(stem)) or (match := _LINE.fullmatch(stem)):
             frames.setdefault(match[2], []).append(path)
-    for stem, path in media.sounds.items():
-        match = _LINE.fullmatch(stem)
-        if match and match[2] in frames and match[2] not in found:
-            pictures = frames[match[2]]
-            picture = media.path(pictures[len(pictures) // 2])
-            found[match[2]] = (match[1], match[3], media.path(path), picture)
+
+    def sounds() -> Iterator[tuple[str, str]]:
+        for stem, path in media.sounds.pairs():
+            match = _LINE.fullmatch(stem)
+            if match and match[2] in frames and match[2] not in found:
+                pictures = frames[match[2]]
+                picture = media.path(pictures[len(pictures) // 2])
+                yield match[2], "\0".join((match[1], match[3], media.path(path), picture))
+
+    found.add(list(sounds()))
     return found
 
 
-def _add(made: Plan, files: dict[str, tuple[str, str, str, str | None]], clip: str, cut: Cut) -> None:
-    """Add the job that makes ``cut``: of the clip's own file, or of the whole video at the clip's time."""
+def _job(made: Plan, files: Names, clip: str, cut: Cut) -> Iterator[Job]:
+    """Yield the job that makes ``cut``, of the clip's own file or of the whole video at the clip's time."""
     if clip in files:
-        _, video, source, picture = files[clip]
-        cut = Cut(cut.id, cut.split, cut.subset, cut.labels, cut.things, picture=picture, mask=cut.mask)
-        made.jobs.append(Job(cut.id, source, video, (cut,)))
+        _, video, source, picture = files[clip].split("\0")
+        cut = Cut(cut.id, cut.split, cut.subset, cut.labels, cut.things, picture=picture or None, mask=cut.mask)
+        yield Job(cut.id, source, video, (cut,))
     elif clip[:11] in files:
         begin, end = (float(time) for time in clip[12:].split("_"))
         middle = (begin + end) / 2
         cut = Cut(cut.id, cut.split, cut.subset, cut.labels, cut.things, time=middle, mask=cut.mask)
-        made.jobs.append(Job(cut.id, files[clip[:11]][2], clip[:11], (cut,)))
+        yield Job(cut.id, files[clip[:11]].split("\0")[2], clip[:11], (cut,))
     else:
         made.missing.append(clip)
