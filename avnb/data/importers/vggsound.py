@@ -126,13 +126,8 @@ class Clips:
     def __init__(self, media: Media) -> None:
         self.media = media
         self.pictures, self.sounds = by_name(media.pictures), by_name(media.sounds)
-        # The clip's name -> a file of 10 s; the video's name -> a file of the whole video (whose name no clip has).
-        self.videos = Names((self._called(name), path) for name, path in by_name(media.videos).pairs())
-
-    @staticmethod
-    def _called(name: str) -> str:
-        told = youtube(name)
-        return canonical(*told) if told and told[1] is not None else name
+        # A clip's name -> its file of 10 s; a video's name, which no clip has -> the file of the whole video.
+        self.videos = Names((_clip_of(stem), path) for stem, path in media.videos.pairs())
 
     def job(self, clip: str, cut: Cut, made: Plan) -> Iterator[Job]:
         """Yield the job that makes ``cut`` of the clip, or note it as missing."""
@@ -147,6 +142,12 @@ class Clips:
             yield Job(cut.id, self.media.path(self.videos[video]), video, (middle,))
         else:
             made.missing.append(clip)
+
+
+def _clip_of(stem: str) -> str:
+    name = stem.rsplit("/", 1)[-1]
+    told = youtube(name)
+    return canonical(*told) if told and told[1] is not None else name
 
 
 def canonical(video: str, start: float) -> str:
