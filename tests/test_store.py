@@ -207,6 +207,21 @@ def test_it_decodes_once(simple, monkeypatch):
     assert (second.frames[:] == first.frames[:]).all()
 
 
+@pytest.mark.parametrize("change", [lambda rows: rows[:-1], lambda rows: rows[::-1]])
+def test_metadata_that_changes_while_it_is_read_is_refused(simple, workspace, monkeypatch, change):
+    folder, read_rows, reads = simple(3), module.read_rows, []
+
+    def changing(*given):
+        reads.append(given)
+        rows = list(read_rows(*given))
+        return iter(rows if len(reads) == 1 else change(rows))
+
+    monkeypatch.setattr(module, "read_rows", changing)
+    with pytest.raises(DataError, match=r"metadata.jsonl was changed while it was being read; run again"):
+        open_store(folder, SMALL, progress=False)
+    assert not list((workspace / "data" / ".store").glob("*"))
+
+
 def test_another_shape_is_another_store(simple):
     folder = simple(3)
     stores = [open_store(folder, shape, progress=False) for shape in (SMALL, ClipShape(24, 8000, 0.1), SMALL)]

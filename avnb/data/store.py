@@ -346,6 +346,8 @@ def _decode(
         places = iter(range(clips))
         found = chain.from_iterable(pool.map(decode, islice(places, len(part)), part) for part in parts)
         for place, (row, why, is_silent) in enumerate(tqdm(found, f"decode {info.name}", clips, disable=not progress)):
+            if row.id.encode() != tables["ids"][place]:
+                break
             silent += is_silent
             if why is not None:
                 broken[place] = {"id": row.id, "line": row.line, "why": why}
@@ -358,9 +360,12 @@ def _decode(
                     f"than {BROKEN_SHARE:.0%} of all {clips:,}: {said}. "
                     "Mend these files, or remove their rows from metadata.jsonl."
                 )
+        else:
+            if next(places, None) is None:
+                return broken, silent
+        raise DataError(f"{shown(info.folder)}/metadata.jsonl was changed while it was being read; run again.")
     finally:
         pool.shutdown(cancel_futures=True)
-    return broken, silent
 
 
 def _new_array(path: Path, dtype: DTypeLike, shape: Sequence[int]) -> np.memmap:
