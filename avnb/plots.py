@@ -256,7 +256,7 @@ def show_spectrograms(
         panel.set_yticks(places, hertz)
         panel.set_ylabel("Hz" if filterbanks is None or filterbanks[k] is None else "Hz (mel scale)")
         panel.set_xlabel("seconds")
-        panel.set_title(titles[k], fontsize=TITLE)
+        panel.set_title(readable(titles[k]), fontsize=TITLE)
         figure.colorbar(shown, ax=panel, pad=0.02).set_label(units[k], fontsize=9)
     return figure
 
@@ -295,7 +295,7 @@ def show_curves(history: Sequence[Mapping[str, Any]], best: int | None = None) -
         unit = "validation AP (%)" if scores == ["val_ap"] else "validation"
         axes[0, 1].set_ylabel(unit)
         value = history[best].get(scores[0], np.nan)
-        axes[0, 1].set_title(f"best in epoch {epochs[best]} of {epochs[-1]}: {value:.1f}", fontsize=TITLE)
+        axes[0, 1].set_title(f"kept: epoch {epochs[best]} of {epochs[-1]}, with {value:.1f}", fontsize=TITLE)
     for panel in axes.flat:
         panel.axvline(epochs[best], color=INK, linewidth=0.8, linestyle="--", alpha=0.6)
         for before, after in itertools.pairwise(history):
@@ -368,7 +368,7 @@ def players(
     from IPython.display import HTML
 
     figures = [
-        f'<figure style="display:inline-block;margin:0 1em .5em 0"><figcaption>{html.escape(name)}</figcaption>'
+        f'<figure style="display:inline-block;margin:0 1em .5em 0"><figcaption>{html.escape(readable(name))}</figcaption>'
         f'<audio controls style="width:15em" src="{player(waveform, rate).src_attr()}"></audio></figure>'
         for name, waveform in sounds.items()
     ]

@@ -167,7 +167,7 @@ def test_curves_mark_the_last_of_the_best_epochs():
         for k, ap in enumerate([10.0, 40.0, 40.0, 30.0])
     ]
     losses, scores = show_curves(history).axes
-    assert scores.get_title() == "best in epoch 3 of 4: 40.0"
+    assert scores.get_title() == "kept: epoch 3 of 4, with 40.0"
     assert [text.get_text() for text in losses.get_legend().get_texts()] == ["loc", "total", "val loss"]
 
 
