@@ -368,7 +368,8 @@ def players(
     from IPython.display import HTML
 
     figures = [
-        f'<figure style="display:inline-block;margin:0 1em .5em 0"><figcaption>{html.escape(readable(name))}</figcaption>'
+        '<figure style="display:inline-block;margin:0 1em .5em 0">'
+        f"<figcaption>{html.escape(readable(name))}</figcaption>"
         f'<audio controls style="width:15em" src="{player(waveform, rate).src_attr()}"></audio></figure>'
         for name, waveform in sounds.items()
     ]

@@ -8,6 +8,7 @@ import json
 import os
 import pickle
 import random
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -193,6 +194,27 @@ def test_damaged_annotations(tmp_path, kind, capsys, monkeypatch):
             refused += 1
             assert path.name in error or "none of the files of" in error, error
     assert refused > EACH / 4
+
+
+def test_half_a_character_in_an_annotation_is_a_missing_clip(tmp_path, capsys):
+    records = []
+    for k, video in enumerate(("RgyqhpOJFM4_000030", "\ud800wikVorYg_000030")):
+        records.append({"file": video, "class": "class \ud800" if k else "cello", "bbox": [list(BOX)]})
+    film(tmp_path / "media/RgyqhpOJFM4_000030.mp4", (), 1)
+    (tmp_path / "vggss.json").write_text(json.dumps(records))
+    boxes = ["--annotations", tmp_path / "vggss.json"]
+    assert prepare.main(arguments("vggsound-single", tmp_path / "media", tmp_path / "out", *boxes)) == 0
+    assert "  \\ud800wikVorYg_000030" in capsys.readouterr().out
+    assert "\\ud800wikVorYg" in (tmp_path / "out/report.txt").read_text()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has file names that are no text")
+def test_a_file_whose_name_is_no_text_is_named(tmp_path, capsys):
+    film(tmp_path / "media/drum/a.mp4", (), 1)
+    with open(os.fsencode(tmp_path / "media/drum/") + b"/\xff.mp4", "wb"):
+        pass
+    assert prepare.main(arguments("folder", tmp_path / "media", tmp_path / "out")) == 1
+    assert "'drum/\\udcff', which is not a name in UTF-8; rename it" in capsys.readouterr().err
 
 
 def test_damaged_rows_of_prepared_solos(tmp_path, capsys, monkeypatch):

@@ -326,7 +326,7 @@ def _report(
     name_all("listed, but there is no file", sorted(plan.missing))
     name_all("broken files", [f"{what}: {why}" for what, why in sorted(broken)])
     name_all("left out", [f"{what}: {why}" for what, why in sorted(dropped)])
-    return "\n".join(lines)
+    return "\n".join(lines).encode(errors="backslashreplace").decode()  # an annotation may hold half a character
 
 
 def _nothing(name: str, plan: Plan, options: Options, shard: tuple[int, int]) -> str:

@@ -50,7 +50,10 @@ class Names(Mapping[str, str]):
         self._database.execute("COMMIT")
 
     def __getitem__(self, name: str) -> str:
-        found = self._database.execute("SELECT text FROM names WHERE name = ?", (name,)).fetchone()
+        try:
+            found = self._database.execute("SELECT text FROM names WHERE name = ?", (name,)).fetchone()
+        except UnicodeEncodeError:  # half a character, which JSON can spell: no name that was added is so
+            found = None
         if found is None:
             raise KeyError(name)
         return found[0]

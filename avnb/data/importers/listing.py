@@ -53,8 +53,13 @@ def list_media(root: Path) -> Media:
             kind = kind_of.get(dot + suffix.lower())
             if kind is not None:
                 found[kind].append((stem, name))
-        for (_, files), pairs in zip(kinds, found, strict=True):
-            files.add(pairs)
+        try:
+            for (_, files), pairs in zip(kinds, found, strict=True):
+                files.add(pairs)
+        except UnicodeEncodeError as error:
+            raise DataError(
+                f"{shown(media.root)} holds {error.object!r}, which is not a name in UTF-8; rename it."
+            ) from None
     if not media.videos and not (media.pictures and media.sounds):
         raise DataError(
             f"{shown(media.root)} holds {len(media.pictures):,} pictures, {len(media.sounds):,} sounds and no video. "
