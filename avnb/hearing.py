@@ -20,7 +20,7 @@ from torch import Tensor
 from avnb.audio import stft
 from avnb.config import Settings, setting
 from avnb.overlay import jpeg_uri
-from avnb.plots import player
+from avnb.players import player
 
 if TYPE_CHECKING:
     import ipywidgets

@@ -27,7 +27,8 @@ from avnb.metrics.localization import ThresholdRule, average_precision, iou, thr
 from avnb.metrics.trivial import trivial_maps
 from avnb.overlay import COLOUR_MAPS, Line, Look, Panel, as_jpeg, headed, outlines, paint, panel_size
 from avnb.paths import shown
-from avnb.plots import Colour, class_colours, player, readable, scaled
+from avnb.players import player
+from avnb.plots import Colour, class_colours, readable, scaled
 from avnb.runs import Run
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ import torch
 
 from avnb.hearing import REACH, HearingSettings, Places, hear_places, sound_map
 from avnb.models.one_avm import OneAVM, OneAVMSettings
-from avnb.plots import player
+from avnb.players import player
 
 ipywidgets = pytest.importorskip("ipywidgets", reason="ipywidgets comes with the notebooks extra")
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from avnb import papers, plots
+from avnb import papers
 from avnb.config import Settings
 from avnb.data.clips import Batch
 from avnb.errors import RunError, SettingsError
@@ -16,6 +16,7 @@ from avnb.evaluate import pick
 from avnb.listen import duet_trial, embeddings, judge_listening, judge_retrieval, judge_separation, take_apart
 from avnb.metrics.separation import separation
 from avnb.models.method import Method
+from avnb.results import results_table
 from avnb.runs import Run, start_from
 
 
@@ -139,7 +140,7 @@ def test_rows_are_written_beside_those_of_localization_and_replace_their_own(lis
 
 
 def test_the_table_has_the_mixture_first_and_says_what_is_shared(rows):
-    table = repr(plots.results_table(rows, beside=papers.one_avm.table2["MUSIC"]))
+    table = repr(results_table(rows, beside=papers.one_avm.table2["MUSIC"]))
     lines = table.splitlines()
     assert "8 clips, 0 dropped" in lines[0]
     assert "regions by" not in lines[0]

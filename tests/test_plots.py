@@ -1,16 +1,13 @@
-"""Pictures, players and tables: what they promise to a reader of a notebook."""
+"""Pictures: what they promise to a reader of a notebook."""
 
-import io
 from collections.abc import Iterator
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-import soundfile
 import torch
 
-from avnb import papers
 from avnb.audio import LogMel
 from avnb.data.benchmarks import BENCHMARKS
 from avnb.data.clips import Clip, SceneObject
@@ -20,9 +17,6 @@ from avnb.plots import (
     _as_seen,
     class_colours,
     heat_over,
-    player,
-    players,
-    results_table,
     show_clips,
     show_curves,
     show_heatmaps,
@@ -203,106 +197,3 @@ def test_a_figure_is_closed_when_a_notebook_has_shown_it(capsys: pytest.CaptureF
     figure._ipython_display_()
     assert not plt.fignum_exists(figure.number)
     assert "Image object" in capsys.readouterr().out
-
-
-# ------------------------------------------------------------------------------------------------------------- players
-
-
-def heard(waveform: torch.Tensor, rate: int) -> tuple[np.ndarray, int]:
-    return soundfile.read(io.BytesIO(player(waveform, rate).data), dtype="float32")
-
-
-def test_a_player_holds_the_sound_it_was_given():
-    pytest.importorskip("IPython")
-    tone = 0.5 * torch.sin(2 * torch.pi * 440 * torch.arange(22_050) / 22_050)
-    samples, rate = heard(tone, 22_050)
-    assert rate == 22_050
-    assert len(samples) == pytest.approx(22_050, abs=2 * 1152)  # MP3 has whole frames of 1,152 samples
-    assert np.abs(np.fft.rfft(samples, 22_050)).argmax() == 440
-    assert np.sqrt(np.mean(samples[4000:18_000] ** 2)) == pytest.approx(0.5 / np.sqrt(2), rel=0.02)
-
-
-def test_a_sum_that_is_too_loud_is_scaled_down_and_not_cut_off():
-    pytest.importorskip("IPython")
-    tone = 1.8 * torch.sin(2 * torch.pi * 440 * torch.arange(22_050) / 22_050)
-    samples, _ = heard(tone, 22_050)
-    spectrum = np.abs(np.fft.rfft(samples[4000 : 4000 + 11_025]))
-    assert spectrum[3 * 220] < 0.01 * spectrum[220]  # a clipped sine has a third harmonic
-
-
-def test_a_player_has_the_same_bytes_in_every_run_and_is_small():
-    pytest.importorskip("IPython")
-    noise = torch.rand(3 * 22_050, generator=torch.Generator().manual_seed(0)) - 0.5
-    assert player(noise, 22_050).data == player(noise, 22_050).data
-    assert len(player(noise, 22_050).data) < 30_000
-
-
-def test_a_rate_that_mp3_does_not_have_is_an_error():
-    pytest.importorskip("IPython")
-    with pytest.raises(DataError, match="1234 Hz cannot be played"):
-        player(torch.zeros(2000), 1234)
-
-
-def test_players_are_named():
-    pytest.importorskip("IPython")
-    page = players({"cello": torch.zeros(4000), "<b>": torch.zeros(4000)}, 8000).data
-    assert page.count("<audio controls") == page.count("data:audio/mpeg;base64,") == 2
-    assert "cello" in page
-    assert "&lt;b&gt;" in page
-
-
-# -------------------------------------------------------------------------------------------------------------- tables
-
-
-def rows(origin: str = "stand-in", **changed: object) -> list[dict]:
-    protocol = {
-        "benchmark": "music", "subset": "duet", "sources": 2, "geometry": "side_by_side", "threshold_rule": "top_half",
-        "clips": 132, "origin": origin,
-    }  # fmt: skip
-    methods = [("avgn", "oracle", 52.31), ("avgn", "predicted", 48.2), ("centre", "none", 25.6)]
-    return [{"method": name, **protocol, "classes": how, "CAP": cap} | changed for name, how, cap in methods]
-
-
-def test_a_table_carries_its_protocol():
-    said = repr(results_table(rows()))
-    for part in ("music", "stand-in data", "duet", "2 sounding", "side by side", "top_half", "132 clips"):
-        assert part in said.splitlines()[0]
-    assert "oracle = the true ones are given, predicted = the method's own" in said
-
-
-def test_what_differs_between_rows_is_a_column_and_not_in_the_caption():
-    table = results_table([*rows(), *rows(subset="solo", sources=1)])
-    assert list(table.data.columns) == ["classes", "subset", "sources", "CAP"]
-    assert "duet" not in repr(table).splitlines()[0]
-
-
-def test_published_rows_beside_a_stand_in_are_not_comparable():
-    table = results_table(rows(), papers.avgn.table2["MUSIC-Duet"])
-    groups = [group for group, _ in table.data.index]
-    assert groups == ["this project"] * 2 + ["needs no model"] + ["published (not comparable: stand-in)"] * 9
-    assert table.data.iloc[-1].tolist() == ["–", "50.6", "57.2", "32.5", "24.6"]
-
-
-def test_published_rows_beside_real_data_are_plain():
-    table = results_table(rows(origin="real"), papers.avgn.table2["MUSIC-Duet"])
-    assert table.data.index[-1] == ("published", "AVGN")
-
-
-def test_the_oracles_ceiling_is_not_taken_for_oracle_classes():
-    (line,) = results_table([rows()[0] | {"method": "oracle", "classes": "none"}]).data.index
-    assert line == ("needs no model", "oracle (the ceiling)")
-
-
-def test_a_number_that_is_not_there_is_a_dash():
-    table = results_table([rows()[0] | {"CAP": float("nan")}, rows()[1] | {"AUC": 3.0}])
-    assert table.data[["CAP", "AUC"]].to_numpy().tolist() == [["–", "–"], ["48.2", "3.0"]]
-
-
-def test_a_table_is_the_same_html_in_every_run():
-    assert results_table(rows()).to_html() == results_table(rows()).to_html()
-
-
-def test_a_name_cannot_break_the_page():
-    page = results_table(rows(benchmark="<script>", method="<b>")).to_html()
-    assert "<script>" not in page
-    assert "<b>" not in page

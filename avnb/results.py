@@ -1,0 +1,118 @@
+"""The table of what was measured: every number with its protocol, and beside the rows that need no model.
+
+Introduced in notebooks/04_avgn.ipynb.
+"""
+
+import hashlib
+import html
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from avnb.metrics.trivial import NAMES as TRIVIAL
+from avnb.papers import Row
+from avnb.plots import readable
+
+if TYPE_CHECKING:
+    import pandas.io.formats.style
+
+NO_MODEL = (*TRIVIAL, "flat", "ideal_half_mixture", "ideal_dominant", "ideal_ratio", "ideal_literal")
+CEILING = {"oracle": "oracle (the ceiling)"}  # so that it is not taken for classes: oracle
+ASKED = {"oracle": "the true ones are given", "predicted": "the method's own", "best_pairing": "matched to truth"}
+PROTOCOL = ("benchmark", "subset", "sources", "geometry", "threshold_rule", "clips", "dropped", "gallery", "origin")
+
+
+def results_table(
+    rows: Sequence[Mapping[str, Any]], beside: Sequence[Row] = (), origin: str = ""
+) -> "pandas.io.formats.style.Styler":
+    """Return a table of evaluate()'s rows: the methods, the rows that need no model, and published rows beside them.
+
+    The caption carries the protocol that all rows share; what differs between rows is a column. ``origin`` is by
+    default the rows' own; unless it is "real", published rows are marked as not comparable. The groups are words in
+    the first column, so that they can be told apart where styles are stripped (GitHub) and in a terminal, where
+    ``print`` shows the same table. Introduced in notebooks/04_avgn.ipynb.
+    """
+    import pandas as pd
+
+    origins = {origin} if origin else {row["origin"] for row in rows if "origin" in row}
+    untouched = [row for row in rows if row["method"] == "mixture"]  # what separation starts from
+    own = [row for row in rows if row["method"] not in (*NO_MODEL, "mixture")]
+    floor = [row for row in rows if row["method"] in NO_MODEL]
+    differs = [key for key in PROTOCOL if len({row.get(key) for row in rows}) > 1]
+    asked = ["classes"] if any(row.get("classes", "none") != "none" for row in rows) else []
+    kept = [*asked, *differs]
+    published = "published" if origins <= {"real"} else f"published (not comparable: {' and '.join(sorted(origins))})"
+    lines = [("not separated", row["method"], row) for row in untouched]
+    lines += [("this project", row["method"], row) for row in own]
+    lines += [("needs no model", CEILING.get(row["method"], row["method"]), row) for row in floor]
+    lines += [(published, ", ".join(filter(None, (row.method, row.setting))), row.values) for row in beside]
+    metrics = dict.fromkeys(name for *_, row in lines for name in row if name not in {"method", "classes", *PROTOCOL})
+    cells = [
+        [_plain(key, row.get(key)) for key in kept] + [_number(name, row.get(name)) for name in metrics]
+        for *_, row in lines
+    ]
+    index = pd.MultiIndex.from_tuples([(group, readable(name)) for group, name, _ in lines], names=["", "method"])
+    table = pd.DataFrame(cells, index=index, columns=[*map(readable, kept), *metrics])
+    return _styled(table, _caption(rows, [key for key in PROTOCOL if key not in differs], bool(asked), metrics))
+
+
+def _caption(rows: Sequence[Mapping[str, Any]], shared: Sequence[str], asked: bool, metrics: Mapping[str, Any]) -> str:
+    """Say in words what all rows have in common."""
+    first = rows[0] if rows else {}
+    wording = {
+        "benchmark": "{}", "origin": "{} data", "subset": "{}", "sources": "{} sounding", "geometry": "{}",
+        "threshold_rule": "regions by {}", "clips": "{} clips", "dropped": "{} dropped", "gallery": "gallery of {}",
+    }  # fmt: skip
+    order = sorted((key for key in shared if first.get(key) not in (None, "none")), key=list(wording).index)
+    said = [", ".join(wording[key].format(_plain(key, first[key])) for key in order)] if order else []
+    ways = {row.get("classes") for row in rows} & set(ASKED)
+    if asked and ways:
+        said.append("classes: " + ", ".join(f"{way} = {ASKED[way]}" for way in ASKED if way in ways))
+    units = {"in dB": ("SDR", "SIR", "SAR"), "in 0..1": ("NMI",)}
+    others = {unit: [name for name in metrics if name.startswith(kinds)] for unit, kinds in units.items()}
+    if sum(map(len, others.values())) < len(metrics):
+        said.append("in %")
+    said += [f"{', '.join(names)} {unit}" for unit, names in others.items() if names]
+    return "; ".join(said) + "."
+
+
+def _styled(table: Any, caption: str) -> "pandas.io.formats.style.Styler":
+    from pandas.io.formats.style import Styler
+
+    class Table(Styler):
+        """A styled table that a terminal can read."""
+
+        def __repr__(self) -> str:
+            return f"{caption}\n{table.to_string()}"
+
+    groups = [group for group, _ in table.index]
+    styles = [
+        {"selector": "caption", "props": "caption-side: top; text-align: left; padding-bottom: .5em"},
+        {"selector": "th.row_heading", "props": "text-align: left; vertical-align: top"},
+        {"selector": "th.level0", "props": "font-weight: normal; max-width: 11em; white-space: normal"},
+        {"selector": "td", "props": "text-align: right; font-variant-numeric: tabular-nums"},
+    ]
+    for number, group in enumerate(groups):
+        if group != "this project":
+            look = (
+                "font-style: italic; font-weight: normal; opacity: .65" if group == "needs no model" else "opacity: .8"
+            )
+            styles.append({"selector": f".row{number}:not(.level0)", "props": look})
+        if number and groups[number - 1] != group:
+            styles.append({"selector": f".row{number}", "props": "border-top: 1px solid #999"})
+    mark = hashlib.sha256(f"{caption}{table.to_csv()}".encode()).hexdigest()[:8]  # the same HTML in every run
+    style = Table(table, uuid=mark, cell_ids=False).set_table_styles(styles).set_caption(html.escape(caption))
+    return style.format(escape="html").format_index(escape="html")
+
+
+def _plain(key: str, value: Any) -> str:
+    if value in (None, "none"):
+        return "–"
+    return readable(value) if key == "geometry" else str(value)
+
+
+def _number(metric: str, value: float | None) -> str:
+    if value is None or np.isnan(value):
+        return "–"
+    return f"{value:.2f}" if metric == "NMI" else f"{value:.1f}"
