@@ -45,7 +45,7 @@ class Names(Mapping[str, str]):
         """Add names with their texts."""
         self._database.execute("BEGIN")
         self._database.executemany(
-            "INSERT INTO names VALUES (?, ?) ON CONFLICT DO UPDATE SET text = min(text, excluded.text)", pairs
+            "INSERT INTO names VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET text = min(text, excluded.text)", pairs
         )
         self._database.execute("COMMIT")
 
