@@ -30,14 +30,11 @@ class Queue:
         """Yield each job with its place."""
         place = 0
         while place < self.planned:
-            yield place, self[place]
+            (job,) = self.database.execute("SELECT job FROM jobs WHERE place = ?", (place,)).fetchone()
+            yield place, pickle.loads(job)  # what _plan() has pickled
             place += 1
             if self.total is None:
                 self._plan()
-
-    def __getitem__(self, place: int) -> Job:
-        (job,) = self.database.execute("SELECT job FROM jobs WHERE place = ?", (place,)).fetchone()
-        return pickle.loads(job)  # what _plan() has pickled
 
     def set_key(self, place: int, key: bytes) -> None:
         """Write down under which key the journal has a job."""
@@ -50,12 +47,13 @@ class Queue:
     def _plan(self) -> None:
         some = list(islice(self.jobs, AHEAD))
         for job in some:
+            file = f"{job.id}.flac"
             try:
                 self.database.execute(
-                    "INSERT INTO jobs VALUES (?, ?, ?, NULL)", (self.planned, f"{job.id}.flac", pickle.dumps(job))
+                    "INSERT INTO jobs VALUES (?, ?, ?, NULL)", (self.planned, file, pickle.dumps(job))
                 )
             except sqlite3.IntegrityError:
-                (twin,) = self.database.execute("SELECT job FROM jobs WHERE file = ?", (f"{job.id}.flac",)).fetchone()
+                (twin,) = self.database.execute("SELECT job FROM jobs WHERE file = ?", (file,)).fetchone()
                 raise DataError(
                     f'Two files would both become "{job.id}": {pickle.loads(twin).source} and {job.source}. Rename one '
                     "of them."

@@ -82,15 +82,19 @@ class Journal:
 
     def entry(self, key: bytes) -> dict[str, Any] | None:
         """Return what was written down for a job, None where there is nothing or what there is has been damaged."""
-        found = self.index.execute("SELECT place FROM lines WHERE key = ?", (key,)).fetchone()
-        if found is None:
-            return None
-        self.file.seek(found[0])
         try:
-            entry = json.loads(self.file.readline())
+            entry = json.loads(self._line(key))
         except ValueError:
             return None
         return entry if {"rows", "files", "dropped"} <= entry.keys() else None
+
+    def _line(self, key: bytes) -> bytes:
+        """Return a job's line as it stands in the file, nothing where there is none."""
+        found = self.index.execute("SELECT place FROM lines WHERE key = ?", (key,)).fetchone()
+        if found is None:
+            return b""
+        self.file.seek(found[0])
+        return self.file.readline()
 
     def stands(self, key: bytes) -> bool:
         """Tell whether a job is done and its files are there in full."""
@@ -114,10 +118,7 @@ class Journal:
                     if name not in files:
                         (self.folder / name).unlink(missing_ok=True)
         with whole_file(self.path) as temporary, open(temporary, "wb") as file:
-            for key in keys():
-                (place,) = self.index.execute("SELECT place FROM lines WHERE key = ?", (key,)).fetchone()
-                self.file.seek(place)
-                file.write(self.file.readline())
+            file.writelines(map(self._line, keys()))
         self.file.close()
         shutil.rmtree(self.scratch, ignore_errors=True)
 

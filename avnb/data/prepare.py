@@ -14,7 +14,7 @@ import shutil
 import sys
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from heapq import merge as in_order
@@ -88,7 +88,7 @@ def prepare(
             journal.clear()
             with tqdm(total=jobs.total, desc=name, unit="file", disable=not progress) as bar:
                 _carry_out(jobs, plan, options, out, workers, journal, command, bar)
-            return _finish(name, plan, options, shard, out, journal, jobs.sorted_keys)
+            return _finish(name, plan, options, out, journal, jobs)
 
 
 def _planned(name: str, options: Options, plan: Plan) -> Iterator[Job]:
@@ -123,6 +123,7 @@ def _carry_out(
 ) -> None:
     """Do the jobs that are not done, and write each down in the journal."""
     written = 0
+    asked = {"folder": str(out.resolve()), "rate": options.rate, "seconds": options.seconds}
 
     def todo() -> Iterator[tuple[tuple[bytes, Job], Request]]:
         for place, job in jobs:
@@ -134,7 +135,6 @@ def _carry_out(
                 bar.update()
                 continue
             (out / "dataset.json").unlink(missing_ok=True)
-            asked = {"folder": str(out.resolve()), "rate": options.rate, "seconds": options.seconds}
             yield (key, job), {"job": asdict(job)} | asked
 
     def keep(what: tuple[bytes, Job], result: Result) -> None:
@@ -244,20 +244,12 @@ def _claim(out: Path, name: str, shard: tuple[int, int], command: str) -> None:
         temporary.write_text(json.dumps(mine | {"command": command}) + "\n", encoding="utf-8")
 
 
-def _finish(
-    name: str,
-    plan: Plan,
-    options: Options,
-    shard: tuple[int, int],
-    out: Path,
-    journal: Journal,
-    keys: Callable[[], Iterator[bytes]],
-) -> str:
+def _finish(name: str, plan: Plan, options: Options, out: Path, journal: Journal, jobs: Queue) -> str:
     """Write the report, metadata.jsonl and, last, dataset.json; what stands already as it should is left alone."""
     counts: Counter[tuple[str, str]] = Counter()
     broken: list[tuple[str, str]] = []
     dropped = list(plan.dropped)
-    for key in keys():
+    for key in jobs.sorted_keys():
         entry = journal.entry(key)
         counts.update((row["split"], row["subset"]) for row in entry["rows"])
         dropped += [(what, why) for what, why in entry["dropped"]]
@@ -278,12 +270,12 @@ def _finish(
         raise DataError(f"Not one clip could be made.\n{_report(name, plan, counts, broken, dropped, NAMED)}")
 
     def rows() -> Iterator[dict[str, Any]]:
-        return (row for key in keys() for row in journal.entry(key)["rows"])
+        return (row for key in jobs.sorted_keys() for row in journal.entry(key)["rows"])
 
     if not _stands(out, info, rows()):
         write = [info[key] for key in ("name", "classes", "origin", "note")]
         write_dataset(_unfinished(out), *write, rows())
-    journal.close_up(keys)
+    journal.close_up(jobs.sorted_keys)
     return _report(name, plan, counts, broken, dropped, NAMED)
 
 
