@@ -17,8 +17,8 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from avnb.audio import stft
 from avnb.config import Settings, setting
+from avnb.networks.spectrograms import stft
 from avnb.overlay import jpeg_uri
 from avnb.players import player
 

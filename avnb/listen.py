@@ -21,12 +21,12 @@ from avnb.data.mixing import make_batch
 from avnb.data.store import Store
 from avnb.errors import SettingsError
 from avnb.evaluate import CHUNK, Trial, trials_of
-from avnb.masks import RULES, ideal_separation
 from avnb.metrics.retrieval import chance, retrieval
 from avnb.metrics.separation import Separation, separation
 from avnb.models.method import Method
 from avnb.models.nmf import separate_nmf
 from avnb.models.rpca import separate_rpca
+from avnb.networks.separation_masks import RULES, ideal_separation
 from avnb.runs import Run
 
 WITHOUT_LEARNING = ("nmf", "rpca")

@@ -15,14 +15,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from avnb.audio import LogMel
 from avnb.config import Settings, setting
 from avnb.data.clips import Recipe
 from avnb.data.mixing import make_batch
 from avnb.data.store import Store
-from avnb.encoders import FrozenLite
 from avnb.errors import DataError
 from avnb.models.method import Method
+from avnb.networks.encoders import FrozenLite
+from avnb.networks.spectrograms import LogMel
 from avnb.overlay import jpeg_uri
 from avnb.plots import class_legend, readable, subplots
 

@@ -15,8 +15,8 @@ from torch import nn
 
 import avnb.models.avgn as avgn
 from avnb.data.clips import Batch
-from avnb.losses import multiple_instance_contrastive
 from avnb.models.avgn import AVGN, AVGNSettings, SelfAttention
+from avnb.networks.losses import multiple_instance_contrastive
 
 TOLERANCE = 1e-9
 DIM = 8

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from avnb.encoders import (
+from avnb.errors import SettingsError
+from avnb.networks.encoders import (
     FrozenLite,
     LiteObjects,
     LiteProjection,
@@ -17,7 +18,6 @@ from avnb.encoders import (
     ResNetSound,
     SlimSound,
 )
-from avnb.errors import SettingsError
 
 SIZES = [(224, 224), (224, 448), (64, 64), (97, 203), (33, 16)]
 

@@ -18,8 +18,8 @@ from avnb.data.clips import Batch
 from avnb.data.folder import SPLITS
 from avnb.errors import SettingsError
 from avnb.evaluate import Trial, evaluate
-from avnb.losses import multiple_instance_contrastive
 from avnb.models.ez_vsl import EZVSL, EZVSLSettings, draw_heard, fuse, matching_scores
+from avnb.networks.losses import multiple_instance_contrastive
 from avnb.runs import Run
 from avnb.train import fit
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from avnb.losses import cosine_maps, multiple_instance_contrastive
+from avnb.networks.losses import cosine_maps, multiple_instance_contrastive
 
 TOLERANCE = 1e-9
 

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 
 import avnb.models.one_avm as one_avm
-from avnb.audio import stft
 from avnb.data.clips import Batch
 from avnb.errors import DataError, SettingsError
-from avnb.masks import RULES, apply_masks, ideal_separation, source_masks
 from avnb.models.one_avm import Decoder, OneAVM, OneAVMSettings
+from avnb.networks.separation_masks import RULES, apply_masks, ideal_separation, source_masks
+from avnb.networks.spectrograms import stft
 
 TOLERANCE = 1e-9
 DIM = 6

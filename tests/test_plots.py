@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from avnb.audio import LogMel
 from avnb.data.benchmarks import BENCHMARKS
 from avnb.data.clips import Clip, SceneObject
 from avnb.data.store import Store
 from avnb.errors import DataError
+from avnb.networks.spectrograms import LogMel
 from avnb.plots import (
     _as_seen,
     class_colours,

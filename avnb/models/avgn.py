@@ -37,12 +37,12 @@ from torch.nn.functional import (
     scaled_dot_product_attention,
 )
 
-from avnb.audio import LinearLogSpectrogram, LogMel
 from avnb.config import Settings, setting
 from avnb.data.clips import Batch, Recipe
-from avnb.encoders import FrozenLite, LiteProjection, ResNetFrames, ResNetSound, SlimSound
-from avnb.losses import cosine_maps, multiple_instance_contrastive
 from avnb.models.method import Method, Stage
+from avnb.networks.encoders import FrozenLite, LiteProjection, ResNetFrames, ResNetSound, SlimSound
+from avnb.networks.losses import cosine_maps, multiple_instance_contrastive
+from avnb.networks.spectrograms import LinearLogSpectrogram, LogMel
 
 
 @dataclass(frozen=True)

@@ -23,10 +23,11 @@ from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, interpolate, normalize
 
-from avnb.audio import LinearLogSpectrogram, LogMel, Resampled
 from avnb.config import Settings, setting
 from avnb.data.clips import Batch, Recipe
-from avnb.encoders import (
+from avnb.errors import SettingsError
+from avnb.models.method import Method, Stage
+from avnb.networks.encoders import (
     FrozenLite,
     LiteObjects,
     LiteProjection,
@@ -35,9 +36,8 @@ from avnb.encoders import (
     ResNetSound,
     SlimSound,
 )
-from avnb.errors import SettingsError
-from avnb.losses import cosine_maps
-from avnb.models.method import Method, Stage
+from avnb.networks.losses import cosine_maps
+from avnb.networks.spectrograms import LinearLogSpectrogram, LogMel, Resampled
 
 RATE = 22_050  # Hz, of the waveforms that travel through the project
 

@@ -31,12 +31,12 @@ from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from avnb.audio import LogMel, MixAndLocalizeLogMel
 from avnb.config import Settings, setting
 from avnb.data.clips import Batch, Recipe
 from avnb.data.mixing import mix_waveforms
-from avnb.encoders import FrozenLite, LiteProjection, ResNetFrames, ResNetSound, SlimSound
 from avnb.models.method import Method, Stage
+from avnb.networks.encoders import FrozenLite, LiteProjection, ResNetFrames, ResNetSound, SlimSound
+from avnb.networks.spectrograms import LogMel, MixAndLocalizeLogMel
 
 RATE = 22_050  # Hz, of the waveforms that travel through the project
 LOUDNESS = 0.1  # root mean square to which the released code brings each waveform

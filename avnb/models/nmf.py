@@ -15,8 +15,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from avnb.audio import mel_filterbank, stft
-from avnb.masks import apply_masks
+from avnb.networks.separation_masks import apply_masks
+from avnb.networks.spectrograms import mel_filterbank, stft
 
 N_FFT, HOP = 1024, 256
 COMPONENTS = 8  # a source

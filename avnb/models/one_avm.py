@@ -16,7 +16,7 @@ No code was ever released, and the paper contradicts itself or is silent; what i
 - Sharing. Eq. 3 applies each mask alone, whatever the others claim. The quick preset shares a bin among the sources
   that are asked for, by the softmax of their logits (the odds of each mask over the sum of all odds): the stand-in's
   duets rise from 4.3 to 6.5 dB above the mixture. A source that is asked for alone has its own mask either way.
-- Window, hop and bins. 50 ms windows, 25 ms hops and 128 x 128 exclude one another; see `avnb.audio.OneAvmLogMel`. The
+- Window, hop and bins. 50 ms windows, 25 ms hops and 128 x 128 exclude one another; see `avnb.networks.spectrograms.OneAvmLogMel`. The
   network sees 128 (quick: 64) mel bands and predicts a mask over them, so that what is heard and what is masked are one
   grid; a bin of the STFT takes its mask from the bands around it (``filterbank.T @ mask``).
 - How the picture enters the decoder. Its features, the maximum over positions that eq. 1's global term takes, scale and
@@ -38,14 +38,14 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, normalize, pad
 
-from avnb.audio import LogMel, OneAvmLogMel, stft
 from avnb.config import Settings, setting
 from avnb.data.clips import Batch, Recipe
-from avnb.encoders import FrozenLite, LiteProjection, ResNetFrames, ResNetSound, SlimSound
 from avnb.errors import DataError, SettingsError
-from avnb.losses import cosine_maps, multiple_instance_contrastive
-from avnb.masks import RULES, apply_masks, source_masks
 from avnb.models.method import Method, Stage
+from avnb.networks.encoders import FrozenLite, LiteProjection, ResNetFrames, ResNetSound, SlimSound
+from avnb.networks.losses import cosine_maps, multiple_instance_contrastive
+from avnb.networks.separation_masks import RULES, apply_masks, source_masks
+from avnb.networks.spectrograms import LogMel, OneAvmLogMel, stft
 
 RATE = 22_050  # Hz, of the waveforms that travel through the project
 TOLD = 128  # width of what the decoder is told of the picture

@@ -22,12 +22,12 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 from torch.nn.functional import normalize, softplus
 
-from avnb.audio import DsolLogMel, LogMel
 from avnb.config import Settings, setting
 from avnb.data.clips import Batch, Recipe
-from avnb.encoders import FrozenLite, ResNetFrames, ResNetSound, SlimSound
 from avnb.errors import SettingsError
 from avnb.models.method import Method, Stage
+from avnb.networks.encoders import FrozenLite, ResNetFrames, ResNetSound, SlimSound
+from avnb.networks.spectrograms import DsolLogMel, LogMel
 
 STORE_RATE = 22_050  # Hz of the waveforms that travel through the project
 

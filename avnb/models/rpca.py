@@ -11,8 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from avnb.audio import stft
-from avnb.masks import apply_masks
+from avnb.networks.separation_masks import apply_masks
+from avnb.networks.spectrograms import stft
 
 N_FFT, HOP = 1024, 256
 TOLERANCE = 1e-5  # of the spectrogram's norm; Huang et al. stop at 1e-7, which moves no mask

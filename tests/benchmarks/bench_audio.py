@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from avnb.audio import DsolLogMel, LinearLogSpectrogram, LogMel, MixAndLocalizeLogMel, OneAvmLogMel
+from avnb.networks.spectrograms import DsolLogMel, LinearLogSpectrogram, LogMel, MixAndLocalizeLogMel, OneAvmLogMel
 
 BATCH = 32
 
@@ -63,7 +63,7 @@ def test_front_end(benchmark, name, device):
     benchmark.extra_info["spectrograms_per_second"] = BATCH / benchmark.stats.stats.median
 
 
-@pytest.mark.filterwarnings("ignore:Empty filters")  # as in the papers, see avnb.audio
+@pytest.mark.filterwarnings("ignore:Empty filters")  # as in the papers, see avnb.networks.spectrograms
 @pytest.mark.parametrize("name", FRONT_ENDS)
 def test_library(benchmark, name):
     benchmark.group = name

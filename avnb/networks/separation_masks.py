@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from avnb.audio import inverse_stft, stft
 from avnb.errors import SettingsError
+from avnb.networks.spectrograms import inverse_stft, stft
 
 Rule = Literal["half_mixture", "dominant", "ratio", "literal"]
 RULES: tuple[str, ...] = get_args(Rule)

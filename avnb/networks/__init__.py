@@ -1,0 +1,1 @@
+"""What the methods are built of: encoders, spectrograms, losses and separation masks."""
