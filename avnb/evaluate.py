@@ -31,7 +31,7 @@ from avnb.metrics.localization import (
     threshold_rule,
     upsample,
 )
-from avnb.models.method import Method
+from avnb.models.base import Method
 from avnb.runs import Run
 
 CHUNK = 12  # images judged at once: three sources side by side take 0.8 GB at 24

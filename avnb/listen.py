@@ -23,9 +23,9 @@ from avnb.errors import SettingsError
 from avnb.evaluate import CHUNK, Trial, trials_of
 from avnb.metrics.retrieval import chance, retrieval
 from avnb.metrics.separation import Separation, separation
-from avnb.models.method import Method
-from avnb.models.nmf import separate_nmf
-from avnb.models.rpca import separate_rpca
+from avnb.models.base import Method
+from avnb.models.baselines.nmf import separate_nmf
+from avnb.models.baselines.rpca import separate_rpca
 from avnb.networks.separation_masks import RULES, ideal_separation
 from avnb.runs import Run
 

@@ -26,7 +26,7 @@ from avnb.data.mixing import draw_partners, grid_features, make_batch, shrunk, s
 from avnb.data.store import Store, cached_array
 from avnb.errors import RunError, SettingsError
 from avnb.metrics.localization import average_precision, in_best_order, upsample
-from avnb.models.method import Method, Stage
+from avnb.models.base import Method, Stage
 from avnb.runs import Run, saved_state
 
 HELD_OUT = 0.1  # of the training clips, for validation where a benchmark has no such split

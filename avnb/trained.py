@@ -15,7 +15,7 @@ from avnb.config import Settings, did_you_mean, pick_device
 from avnb.data.store import Store
 from avnb.errors import RunError, SettingsError
 from avnb.models import METHODS
-from avnb.models.method import Method
+from avnb.models.base import Method
 from avnb.notebook import data_mark
 from avnb.paths import shown
 from avnb.runs import NOT_PART_OF_THE_RESULT, Run, find_runs

@@ -20,7 +20,7 @@ from avnb.data.clips import Recipe
 from avnb.data.mixing import make_batch
 from avnb.data.store import Store
 from avnb.errors import DataError
-from avnb.models.method import Method
+from avnb.models.base import Method
 from avnb.networks.encoders import FrozenLite
 from avnb.networks.spectrograms import LogMel
 from avnb.overlay import jpeg_uri

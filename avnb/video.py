@@ -24,7 +24,7 @@ from avnb.errors import DataError, RunError, SettingsError
 from avnb.heat_video import HeatVideo
 from avnb.media import Media, SoundAround, frames, look_at, photo_frames, read_sound, small_picture, windows
 from avnb.metrics.localization import confidence, upsample
-from avnb.models.method import Method
+from avnb.models.base import Method
 from avnb.paths import outputs_dir, shown, whole_file
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from avnb.errors import DataError, SettingsError
 from avnb.evaluate import Trial, evaluate, judge, pick, published_rule, trials_of
 from avnb.metrics.localization import average_precision, piap, upsample
 from avnb.models.avgn import AVGN, AVGNSettings
-from avnb.models.method import Method
+from avnb.models.base import Method
 from avnb.runs import Run, find_runs
 
 SETTINGS = AVGNSettings(preset="quick", dim=16, device="cpu").resolve("cpu")

@@ -24,7 +24,7 @@ from avnb.data.mixing import make_batch
 from avnb.data.store import ClipShape, Store, open_store
 from avnb.evaluate import Trial, evaluate
 from avnb.models.avgn import AVGNSettings
-from avnb.models.method import Method
+from avnb.models.base import Method
 
 LEFT, RIGHT = (0.125, 0.25, 0.5, 0.75), (0.625, 0.5, 0.875, 0.875)  # on multiples of 1/8: whole pixels everywhere
 COLOURS = {

@@ -15,7 +15,7 @@ from avnb.errors import RunError, SettingsError
 from avnb.evaluate import pick
 from avnb.listen import duet_trial, embeddings, judge_listening, judge_retrieval, judge_separation, take_apart
 from avnb.metrics.separation import separation
-from avnb.models.method import Method
+from avnb.models.base import Method
 from avnb.results import results_table
 from avnb.runs import Run, start_from
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from avnb.models.nmf import separate_nmf
-from avnb.models.rpca import _shrink_singular, robust_pca, separate_rpca
+from avnb.models.baselines.nmf import separate_nmf
+from avnb.models.baselines.rpca import _shrink_singular, robust_pca, separate_rpca
 
 RATE = 11_025
 

@@ -14,8 +14,8 @@ from avnb.data.mixing import grid_features, grid_order, grid_truth, make_batch, 
 from avnb.data.store import Store
 from avnb.errors import DataError
 from avnb.evaluate import Trial, evaluate, synthetic_trial
+from avnb.models.base import Method, Stage
 from avnb.models.dsol import DSOLSettings
-from avnb.models.method import Method, Stage
 from avnb.train import gather_examples
 
 SETTINGS = DSOLSettings(preset="quick", device="cpu", batch_size=8).resolve("cpu")

@@ -21,7 +21,7 @@ from avnb.data.mixing import side_by_side
 from avnb.data.store import ClipShape, Store, open_store
 from avnb.errors import DataError, RunError, SettingsError
 from avnb.models.avgn import AVGN, AVGNSettings
-from avnb.models.method import Method, Stage
+from avnb.models.base import Method, Stage
 from avnb.networks.encoders import FrozenLite
 from avnb.runs import Run, saved_state
 from avnb.train import fit, gather_examples, validate

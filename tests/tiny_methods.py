@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d
 
 from avnb.data.clips import Batch
-from avnb.models.method import Method
+from avnb.models.base import Method
 
 CLASSES = 5
 

@@ -1,9 +1,9 @@
 """One file per method: its network, its objective, its maps."""
 
 from avnb.models.avgn import AVGN
+from avnb.models.base import Method, Stage
 from avnb.models.dsol import DSOL
 from avnb.models.ez_vsl import EZVSL
-from avnb.models.method import Method, Stage
 from avnb.models.mix_and_localize import MixAndLocalize
 from avnb.models.one_avm import OneAVM
 from avnb.models.ots import OTS

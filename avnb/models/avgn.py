@@ -39,7 +39,7 @@ from torch.nn.functional import (
 
 from avnb.config import Settings, setting
 from avnb.data.clips import Batch, Recipe
-from avnb.models.method import Method, Stage
+from avnb.models.base import Method, Stage
 from avnb.networks.encoders import FrozenLite, LiteProjection, ResNetFrames, ResNetSound, SlimSound
 from avnb.networks.losses import cosine_maps, multiple_instance_contrastive
 from avnb.networks.spectrograms import LinearLogSpectrogram, LogMel

@@ -43,7 +43,7 @@ from torch.nn.functional import adaptive_max_pool2d, cross_entropy, kl_div, max_
 from avnb.config import setting
 from avnb.data.clips import Batch, Recipe
 from avnb.errors import SettingsError
-from avnb.models.method import Stage
+from avnb.models.base import Stage
 from avnb.models.ots import OTS, OTSSettings, matching_loss
 
 Examples = Callable[[], Iterable[tuple[Any, Recipe, Batch]]]  # what Stage.begin is given

@@ -26,7 +26,7 @@ from torch.nn.functional import cross_entropy, interpolate, normalize
 from avnb.config import Settings, setting
 from avnb.data.clips import Batch, Recipe
 from avnb.errors import SettingsError
-from avnb.models.method import Method, Stage
+from avnb.models.base import Method, Stage
 from avnb.networks.encoders import (
     FrozenLite,
     LiteObjects,

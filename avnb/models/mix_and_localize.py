@@ -34,7 +34,7 @@ from torch.nn.functional import normalize
 from avnb.config import Settings, setting
 from avnb.data.clips import Batch, Recipe
 from avnb.data.mixing import mix_waveforms
-from avnb.models.method import Method, Stage
+from avnb.models.base import Method, Stage
 from avnb.networks.encoders import FrozenLite, LiteProjection, ResNetFrames, ResNetSound, SlimSound
 from avnb.networks.spectrograms import LogMel, MixAndLocalizeLogMel
 

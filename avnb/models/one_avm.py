@@ -41,7 +41,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy,
 from avnb.config import Settings, setting
 from avnb.data.clips import Batch, Recipe
 from avnb.errors import DataError, SettingsError
-from avnb.models.method import Method, Stage
+from avnb.models.base import Method, Stage
 from avnb.networks.encoders import FrozenLite, LiteProjection, ResNetFrames, ResNetSound, SlimSound
 from avnb.networks.losses import cosine_maps, multiple_instance_contrastive
 from avnb.networks.separation_masks import RULES, apply_masks, source_masks

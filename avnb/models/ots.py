@@ -25,7 +25,7 @@ from torch.nn.functional import normalize, softplus
 from avnb.config import Settings, setting
 from avnb.data.clips import Batch, Recipe
 from avnb.errors import SettingsError
-from avnb.models.method import Method, Stage
+from avnb.models.base import Method, Stage
 from avnb.networks.encoders import FrozenLite, ResNetFrames, ResNetSound, SlimSound
 from avnb.networks.spectrograms import DsolLogMel, LogMel
 

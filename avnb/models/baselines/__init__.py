@@ -1,0 +1,1 @@
+"""Systems that stand beside the five methods in their papers' tables."""
