@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 from films import film, recording, still
 
-from avnb.data import prepare
 from avnb.data.folder import read_info, read_rows
-from avnb.data.importers.masks import unpickle_array
 from avnb.data.store import ClipShape, read_frame, read_waveform
 from avnb.errors import DataError
+from avnb.prepare import command as prepare
+from avnb.prepare.mask_files import unpickle_array
 
 EACH = 25  # of each of eight kinds: mp4, wav, jpg, json, jsonl, csv, xml, pickle
 BOX = (0.125, 0.25, 0.5, 0.75)

@@ -13,10 +13,10 @@ import soundfile
 from films import RATE, RATES, RED, film, number_in, recording, still, tone
 from PIL import Image
 
-from avnb.data.importers import cut as cutting
-from avnb.data.importers.cut import attempt, cut
-from avnb.data.importers.plan import Cut, Job
 from avnb.errors import DataError
+from avnb.prepare import cut as cutting
+from avnb.prepare.cut import attempt, cut
+from avnb.prepare.plan import Cut, Job
 
 VIDEO = "4Oy5VmaacaI"
 

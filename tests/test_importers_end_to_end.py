@@ -18,13 +18,13 @@ from films import BLUE, RED, film, number_in, picture, recording, still
 from PIL import Image
 from torch import Tensor, nn
 
-from avnb.data import prepare
-from avnb.data.importers.cut import attempt
 from avnb.data.mixing import make_batch
 from avnb.data.store import ClipShape, Store, open_store
 from avnb.evaluate import Trial, evaluate
 from avnb.models.avgn import AVGNSettings
 from avnb.models.base import Method
+from avnb.prepare import command as prepare
+from avnb.prepare.cut import attempt
 
 LEFT, RIGHT = (0.125, 0.25, 0.5, 0.75), (0.625, 0.5, 0.875, 0.875)  # on multiples of 1/8: whole pixels everywhere
 COLOURS = {

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 from films import film, recording, still
 
-from avnb.data import prepare
 from avnb.data.folder import read_info, read_rows
-from avnb.data.importers import workers
 from avnb.errors import DataError
+from avnb.prepare import command as prepare
+from avnb.prepare import workers
 
 KILLS = int(os.environ.get("AVNB_KILLS", "3"))
 CLIPS = 500 if KILLS >= 20 else 100
@@ -56,7 +56,7 @@ def command(videos: Path, out: Path, *more: object) -> list[str]:
 
 
 def start(arguments: list[str]) -> subprocess.Popen:
-    code = "import sys; from avnb.data.prepare import main; sys.exit(main())"
+    code = "import sys; from avnb.prepare.command import main; sys.exit(main())"
     return subprocess.Popen([sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 

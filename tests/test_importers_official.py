@@ -16,8 +16,8 @@ from avnb.data.importers import (
     vggsound_single,
     voxceleb2,
 )
-from avnb.data.importers.annotations import read_table
-from avnb.data.importers.plan import Job, Options, Plan
+from avnb.prepare.annotation_files import read_table
+from avnb.prepare.plan import Job, Options, Plan
 
 OFFICIAL = Path(__file__).parents[1].parent / "shared" / "annotations"
 

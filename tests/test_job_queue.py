@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avnb.data import prepare, scratch
-from avnb.data.importers.listing import list_media
-from avnb.data.importers.plan import Cut, Job, Options
-from avnb.data.job_queue import AHEAD, Queue
+from avnb.data import scratch
 from avnb.data.scratch import Names
 from avnb.errors import DataError
+from avnb.prepare import command as prepare
+from avnb.prepare.job_queue import AHEAD, Queue
+from avnb.prepare.media_folder import list_media
+from avnb.prepare.plan import Cut, Job, Options
 
 
 def jobs(count: int, planned: list[int] | None = None) -> Iterator[Job]:

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from avnb.data import prepare
+from avnb.prepare import command as prepare
 
 CLIPS = int(os.environ.get("AVNB_CLIPS", "10000"))
 FFMPEG = shutil.which("ffmpeg")
@@ -151,8 +151,8 @@ MEASURE = """
 import json, resource, sys, time
 from pathlib import Path
 began = time.perf_counter()
-from avnb.data import prepare
-from avnb.data.importers import workers
+from avnb.prepare import command as prepare
+from avnb.prepare import workers
 first = []
 do = workers.Worker.do
 def timed(self, *given):

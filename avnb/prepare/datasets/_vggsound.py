@@ -10,11 +10,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from avnb.data.importers.annotations import corners, must, read_json, read_table, unread
-from avnb.data.importers.listing import Media, by_name, youtube
-from avnb.data.importers.plan import Cut, Job, Options, Plan, Thing
 from avnb.data.scratch import Names
 from avnb.errors import DataError
+from avnb.prepare.annotation_files import corners, must, read_json, read_table, unread
+from avnb.prepare.media_folder import Media, by_name, youtube
+from avnb.prepare.plan import Cut, Job, Options, Plan, Thing
 
 CLIP = 10.0  # seconds
 _KINDS = ("vggss.json", "vggss_144k.txt", "vggsound.csv", "vgginstruments_train.txt", "vggmusic_eval_ss.csv")

@@ -9,10 +9,10 @@ import re
 from collections.abc import Iterator
 
 from avnb.data.benchmarks import benchmark
-from avnb.data.importers.annotations import annotation_files, from_width_and_height, must, read_json, unread
-from avnb.data.importers.listing import list_media, youtube
-from avnb.data.importers.plan import Cut, Job, Options, Plan, Thing
 from avnb.data.scratch import Names
+from avnb.prepare.annotation_files import annotation_files, from_width_and_height, must, read_json, unread
+from avnb.prepare.media_folder import list_media, youtube
+from avnb.prepare.plan import Cut, Job, Options, Plan, Thing
 
 CLASSES = benchmark("audioset-instrument").classes  # in the order of the annotations' numbers, as far as is known
 _FRAME = re.compile(r"(?:.*/)?([\w-]{11})(?:_[\d.]+)*/(?:frame_)?(\d+)(?:\.jpg)?")

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from avnb.data.benchmarks import benchmark
-from avnb.data.importers.annotations import (
+from avnb.prepare.annotation_files import (
     annotation_files,
     from_width_and_height,
     must,
@@ -26,8 +26,8 @@ from avnb.data.importers.annotations import (
     read_table,
     unread,
 )
-from avnb.data.importers.listing import Media, list_media, youtube
-from avnb.data.importers.plan import Cut, Job, Options, Plan, Thing
+from avnb.prepare.media_folder import Media, list_media, youtube
+from avnb.prepare.plan import Cut, Job, Options, Plan, Thing
 
 FRAME_RATE = 30  # of the annotations' frame numbers, whatever the file's
 # The detector of co-separation knows 15 instruments; these are the 7 of MUSIC's 11 among them.

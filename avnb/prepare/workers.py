@@ -27,7 +27,7 @@ class Worker:
         """Return the worker's result; "broken" where it crashed or took longer than ``patience`` seconds."""
         if self.process is None:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "avnb.data.importers.cut"],
+                [sys.executable, "-m", "avnb.prepare.cut"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,

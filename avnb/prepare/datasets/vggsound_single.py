@@ -7,10 +7,10 @@ With ``vggss_heard_test.csv`` and ``vggss_unheard_test.csv`` the test clips get 
 
 from collections.abc import Iterator
 
-from avnb.data.importers import vggsound
-from avnb.data.importers.annotations import annotation_files
-from avnb.data.importers.listing import list_media
-from avnb.data.importers.plan import Job, Options, Plan
+from avnb.prepare.annotation_files import annotation_files
+from avnb.prepare.datasets import _vggsound as vggsound
+from avnb.prepare.media_folder import list_media
+from avnb.prepare.plan import Job, Options, Plan
 
 
 def plan(options: Options, made: Plan) -> Iterator[Job]:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from avnb.data.importers.plan import Cut, Job, Options
 from avnb.errors import DataError
+from avnb.prepare.plan import Cut, Job, Options
 
 if TYPE_CHECKING:
     from avnb.data.store import Store

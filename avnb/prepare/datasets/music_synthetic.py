@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from avnb.data.importers import compose
-from avnb.data.importers.plan import Cut, Job, Options, Plan
 from avnb.errors import DataError
+from avnb.prepare import compose
+from avnb.prepare.plan import Cut, Job, Options, Plan
 
 TILES = 4
 

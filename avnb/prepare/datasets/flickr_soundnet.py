@@ -11,10 +11,10 @@ from heapq import merge
 from itertools import groupby
 from pathlib import Path
 
-from avnb.data.importers.annotations import annotation_files, corners, must, read_table, read_xml, unread
-from avnb.data.importers.listing import by_name, list_media
-from avnb.data.importers.plan import Cut, Job, Options, Plan, Thing
 from avnb.errors import DataError
+from avnb.prepare.annotation_files import annotation_files, corners, must, read_table, read_xml, unread
+from avnb.prepare.media_folder import by_name, list_media
+from avnb.prepare.plan import Cut, Job, Options, Plan, Thing
 
 CLASS = "sounding object"
 PICTURE = 256  # pixels of the side on which boxes are drawn

@@ -5,9 +5,9 @@ import sqlite3
 from collections.abc import Iterator
 from itertools import islice
 
-from avnb.data.importers.plan import Job
 from avnb.data.scratch import new_database
 from avnb.errors import DataError
+from avnb.prepare.plan import Job
 
 AHEAD = 50  # jobs planned for each that is handed out: after a fiftieth of the work its extent is known
 

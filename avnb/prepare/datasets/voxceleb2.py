@@ -11,11 +11,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from avnb.data.importers.annotations import annotation_files, corners, must, read_table, unread
-from avnb.data.importers.listing import Media, list_media, safe
-from avnb.data.importers.masks import MASKS
-from avnb.data.importers.plan import Cut, Job, Options, Plan, Thing
 from avnb.data.scratch import Names
+from avnb.prepare.annotation_files import annotation_files, corners, must, read_table, unread
+from avnb.prepare.mask_files import MASKS
+from avnb.prepare.media_folder import Media, list_media, safe
+from avnb.prepare.plan import Cut, Job, Options, Plan, Thing
 
 _LINE = re.compile(r"(?:.*/)?(id\d{5})/(([\w-]{11})_(\d+(?:\.\d+)?)_(\d+(?:\.\d+)?))(?:/.*)?")
 _CUT_OUT = re.compile(r"(?:.*/)?(id\d{5})/([\w-]{11})/(\d+)")  # as VoxCeleb2 is distributed: idXXXXX/VIDEO/00001

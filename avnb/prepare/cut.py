@@ -1,6 +1,6 @@
 """The decoding step that all importers share: a video, or a sound and pictures, in; frames, a sound and rows out.
 
-``python -m avnb.data.importers.cut`` is a worker process: jobs come in as JSON, a line each, and results go
+``python -m avnb.prepare.cut`` is a worker process: jobs come in as JSON, a line each, and results go
 out the same way (see workers.py). It imports no torch, so that a worker is small and starts quickly.
 """
 
@@ -21,9 +21,9 @@ from av.stream import Discard
 from av.video.reformatter import Interpolation, VideoReformatter
 from PIL import Image
 
-from avnb.data.importers.masks import read_mask_file
-from avnb.data.importers.plan import SIDE, Cut, Job, Thing
 from avnb.errors import DataError
+from avnb.prepare.mask_files import read_mask_file
+from avnb.prepare.plan import SIDE, Cut, Job, Thing
 
 QUALITY = 92  # of the JPEG files
 NEAREST = 1 / 60  # seconds; half a frame at 30 a second, so that a time taken from one finds that frame

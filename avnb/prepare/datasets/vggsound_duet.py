@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from avnb.data.importers import compose
-from avnb.data.importers.annotations import annotation_files, must, read_table, unread
-from avnb.data.importers.plan import Cut, Job, Options, Plan
+from avnb.prepare import compose
+from avnb.prepare.annotation_files import annotation_files, must, read_table, unread
+from avnb.prepare.plan import Cut, Job, Options, Plan
 
 
 def plan(options: Options, made: Plan) -> Iterator[Job]:

@@ -26,14 +26,14 @@ from typing import Any
 from avnb.data.benchmarks import BENCHMARKS
 from avnb.data.folder import read_info, write_dataset
 from avnb.data.importers import IMPORTERS
-from avnb.data.importers.listing import walk
-from avnb.data.importers.plan import SIDE, Job, Options, Plan
-from avnb.data.importers.workers import Request, Result, do_all
-from avnb.data.job_queue import Queue
-from avnb.data.journal import Journal, key_of, only_one
 from avnb.data.scratch import enough_space
 from avnb.errors import AvnbError, DataError
 from avnb.paths import shown, whole_file
+from avnb.prepare.job_queue import Queue
+from avnb.prepare.journal import Journal, key_of, only_one
+from avnb.prepare.media_folder import walk
+from avnb.prepare.plan import SIDE, Job, Options, Plan
+from avnb.prepare.workers import Request, Result, do_all
 
 NAMED = 50  # of each kind in the printed report; report.txt in the folder names all
 

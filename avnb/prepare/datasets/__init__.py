@@ -1,4 +1,4 @@
-"""One importer a data set: each plans which clips are to be cut from which files; avnb/data/prepare.py cuts them."""
+"""One importer a data set: each plans which clips are to be cut from which files; avnb/prepare/command.py cuts them."""
 
 from types import MappingProxyType
 

@@ -7,9 +7,9 @@ on the way makes the split "val"; a test folder has no classes and is passed ove
 
 from collections.abc import Iterator
 
-from avnb.data.importers.annotations import annotation_files, must, read_table, unread
-from avnb.data.importers.listing import list_media, safe, sounds_and_pictures, youtube
-from avnb.data.importers.plan import Cut, Job, Options, Plan
+from avnb.prepare.annotation_files import annotation_files, must, read_table, unread
+from avnb.prepare.media_folder import list_media, safe, sounds_and_pictures, youtube
+from avnb.prepare.plan import Cut, Job, Options, Plan
 
 SPLITS = {"train": "train", "val": "val", "validate": "val", "validation": "val", "test": "test"}
 _HEADING = ["label", "youtube_id", "time_start", "time_end"]

@@ -8,8 +8,8 @@ trained on, listened to and looked at; boxes can be added to metadata.jsonl.
 from collections import Counter
 from collections.abc import Iterator
 
-from avnb.data.importers.listing import list_media, safe, sounds_and_pictures
-from avnb.data.importers.plan import Cut, Job, Options, Plan
+from avnb.prepare.media_folder import list_media, safe, sounds_and_pictures
+from avnb.prepare.plan import Cut, Job, Options, Plan
 
 SPLITS = ("train", "val", "test")
 HELD_OUT = 10  # every so manieth video of a class is for testing

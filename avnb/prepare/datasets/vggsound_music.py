@@ -7,10 +7,10 @@ whose class begins with "playing", which are the same), ``vggmusic_train.txt`` t
 from collections.abc import Iterator
 
 from avnb.data.benchmarks import benchmark
-from avnb.data.importers import vggsound
-from avnb.data.importers.annotations import annotation_files
-from avnb.data.importers.listing import list_media
-from avnb.data.importers.plan import Job, Options, Plan, Thing
+from avnb.prepare.annotation_files import annotation_files
+from avnb.prepare.datasets import _vggsound as vggsound
+from avnb.prepare.media_folder import list_media
+from avnb.prepare.plan import Job, Options, Plan, Thing
 
 CLASSES = benchmark("vggsound-music").classes
 

@@ -9,11 +9,11 @@ training list cannot be checked.
 from collections.abc import Iterator
 
 from avnb.data.benchmarks import benchmark
-from avnb.data.importers import vggsound
-from avnb.data.importers.annotations import annotation_files
-from avnb.data.importers.listing import list_media
-from avnb.data.importers.masks import MASKS
-from avnb.data.importers.plan import Cut, Job, Options, Plan, Thing
+from avnb.prepare.annotation_files import annotation_files
+from avnb.prepare.datasets import _vggsound as vggsound
+from avnb.prepare.mask_files import MASKS
+from avnb.prepare.media_folder import list_media
+from avnb.prepare.plan import Cut, Job, Options, Plan, Thing
 
 CLASSES = benchmark("vggsound-instruments").classes
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from avnb.data.importers.listing import walk
-from avnb.data.importers.plan import Box, Options
 from avnb.errors import DataError
 from avnb.paths import shown
+from avnb.prepare.media_folder import walk
+from avnb.prepare.plan import Box, Options
 
 LARGEST = 512 * 2**20  # bytes; every published list is smaller by far
 SLACK = 0.01  # a corner so little outside the frame is rounding, further out it is no number

@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from avnb.data.importers.plan import Job
 from avnb.data.scratch import Names, new_database
 from avnb.errors import DataError
 from avnb.paths import shown, whole_file
+from avnb.prepare.plan import Job
 
 FORMAT = 1  # of what is written for a job; another number makes everything anew
 
