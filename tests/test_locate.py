@@ -5,10 +5,10 @@ import json
 import pytest
 
 from avnb.data import locate as module
-from avnb.data import standin
 from avnb.data.folder import write_dataset
 from avnb.data.locate import locate
 from avnb.errors import DataError, SettingsError
+from avnb.standin import build as standin
 
 ROW = {"id": "a", "split": "train", "subset": "solo", "file_name": "a.jpg", "audio": "a.ogg"}
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from avnb.data.soundfont import RATE, SoundFont, general_midi
-from avnb.data.standin_sounds import PLAYERS
 from avnb.errors import DataError
+from avnb.standin.soundfont import RATE, SoundFont, general_midi
+from avnb.standin.sounds import PLAYERS
 
 VIOLIN, XYLOPHONE = 40, 13
 

@@ -11,12 +11,12 @@ import pytest
 import soundfile
 from PIL import Image
 
-from avnb.data import standin
 from avnb.data.folder import read_info, read_rows
-from avnb.data.standin import COUNTS, SPLITS, SUBSETS, Place, cast, clip_seed, draw, render
-from avnb.data.standin_pictures import CLASSES
-from avnb.data.standin_sounds import PLAYERS, melody
 from avnb.errors import DataError, SettingsError
+from avnb.standin import build as standin
+from avnb.standin.build import COUNTS, SPLITS, SUBSETS, Place, cast, clip_seed, draw, render
+from avnb.standin.pictures import CLASSES
+from avnb.standin.sounds import PLAYERS, melody
 
 FEW = {("train", "solo"): 11, ("train", "duet"): 3, ("val", "solo"): 3} | dict.fromkeys(
     [("test", "solo"), ("test", "duet"), ("test", "synthetic")], 3

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from avnb.data import standin_pictures as pictures
-from avnb.data.standin_instruments import INSTRUMENTS, box
-from avnb.data.standin_pictures import CLASSES, CROWDS, Drawing, Pose, Sprite, scene
 from avnb.errors import SettingsError
+from avnb.standin import pictures
+from avnb.standin.instruments import INSTRUMENTS, box
+from avnb.standin.pictures import CLASSES, CROWDS, Drawing, Pose, Sprite, scene
 
 LIGHT = np.array([-1.0, 0.0], np.float32)
 

@@ -18,11 +18,11 @@ from conftest import CLASSES, COLOURS, PITCHES
 from PIL import Image
 
 from avnb.config import Settings
-from avnb.data.standin_video import PLAYING, render_video
 from avnb.errors import DataError, SettingsError
 from avnb.heat_video import HeatVideo
 from avnb.media import SoundAround, frames, look_at, read_sound, small_picture, windows
 from avnb.models.base import Method
+from avnb.standin.video import PLAYING, render_video
 from avnb.video import KEPT, hottest_boxes, localize_video
 
 RATE = 22_050

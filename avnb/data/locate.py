@@ -44,7 +44,7 @@ def locate(name: str, origin: str = "any", progress: bool = True) -> DatasetInfo
         )
     standin = data_dir() / STAND_INS[name]
     if not (standin / "dataset.json").exists():
-        from avnb.data.standin import render
+        from avnb.standin.build import render
 
         render(standin, progress=progress)
     return read_info(standin)

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Float32
 
-from avnb.data.soundfont import RATE, general_midi
 from avnb.errors import SettingsError
+from avnb.standin.soundfont import RATE, general_midi
 
 LOUDNESS = (0.05, 0.2)  # root mean square of a clip; its peak stays below PEAK
 PEAK = 0.95

@@ -13,7 +13,8 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from PIL import Image, ImageFilter
 
-from avnb.data.standin_instruments import (
+from avnb.errors import SettingsError
+from avnb.standin.instruments import (
     INSTRUMENTS,
     IVORY,
     METALS,
@@ -35,7 +36,6 @@ from avnb.data.standin_instruments import (
     tube,
     wood,
 )
-from avnb.errors import SettingsError
 
 CLASSES: tuple[str, ...] = tuple(INSTRUMENTS)
 

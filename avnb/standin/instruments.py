@@ -1,6 +1,6 @@
 """The eleven instruments of the embedded MUSIC stand-in, as drawing code.
 
-Every instrument is a function that draws itself on a ``Drawing`` (avnb.data.standin_pictures) in its own coordinates:
+Every instrument is a function that draws itself on a ``Drawing`` (avnb.standin.pictures) in its own coordinates:
 x to the right, y down, about one unit long, upright as it stands in a shop window. Colours and proportions come from
 ``rng``; pose, scale and light are the scene's business. Introduced in notebooks/01_data_mixing.ipynb.
 """
@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 if TYPE_CHECKING:
-    from avnb.data.standin_pictures import Drawing
+    from avnb.standin.pictures import Drawing
 
 Point = Float[np.ndarray, "2"]  # x, y
 Points = Float[np.ndarray, "_ 2"]

@@ -41,8 +41,8 @@ def render_video(path: Path, names: tuple[str, str] = ("xylophone", "acoustic_gu
     """Render the video (MP4) and return what is true of it; the same seed gives the same pictures and sound."""
     import av
 
-    from avnb.data.standin_pictures import scene
-    from avnb.data.standin_sounds import melody
+    from avnb.standin.pictures import scene
+    from avnb.standin.sounds import melody
 
     picture_rng, *sound_rngs = np.random.default_rng([2023, seed]).spawn(3)
     size = max(WIDTH, HEIGHT) + 2 * ROOM

@@ -97,7 +97,7 @@ def render(
     from tqdm.auto import tqdm
 
     from avnb.data.folder import write_dataset  # imports torch, which the worker processes need not wait for
-    from avnb.data.standin_pictures import CLASSES
+    from avnb.standin.pictures import CLASSES
 
     folder = Path(folder)
     places = list_places(seed, COUNTS if counts is None else counts)
@@ -252,8 +252,8 @@ def clip_seed(seed: int, split: str, subset: str, index: int) -> list[int]:
 
 def draw(seed: int, place: Place) -> Drawn:
     """Draw a clip: who is in it, the picture, the sound, each from a generator of its own."""
-    from avnb.data.standin_pictures import scene
-    from avnb.data.standin_sounds import melody
+    from avnb.standin.pictures import scene
+    from avnb.standin.sounds import melody
 
     root = np.random.default_rng(clip_seed(seed, place.split, place.subset, place.index))
     casting, picture, music = root.spawn(3)
@@ -268,7 +268,7 @@ def cast(place: Place, rng: np.random.Generator) -> tuple[tuple[str, ...], tuple
 
     Within a subset the sounding classes are as equally many as its size allows, and so are the pairs of a duet.
     """
-    from avnb.data.standin_pictures import CLASSES
+    from avnb.standin.pictures import CLASSES
 
     if place.subset == "solo":
         sounding = (place.index % len(CLASSES),)
@@ -305,7 +305,7 @@ def grid(
     sounding: Sequence[str], silent: Sequence[str], rng: np.random.Generator
 ) -> tuple[UInt8[np.ndarray, "size size 3"], UInt8[np.ndarray, "size size"]]:
     """Return a frame and a mask of four scenes in 2x2, one instrument each, in random places."""
-    from avnb.data.standin_pictures import scene
+    from avnb.standin.pictures import scene
 
     half = SIZE // 2
     frame, mask = np.zeros((SIZE, SIZE, 3), np.uint8), np.zeros((SIZE, SIZE), np.uint8)
@@ -320,7 +320,7 @@ def mixed(
     a: Float32[np.ndarray, " time"], b: Float32[np.ndarray, " time"], rng: np.random.Generator
 ) -> Float32[np.ndarray, " time"]:
     """Return the sum of two melodies, one up to ``APART`` dB louder than the other."""
-    from avnb.data.standin_sounds import LOUDNESS, levelled
+    from avnb.standin.sounds import LOUDNESS, levelled
 
     gain = 10 ** (rng.uniform(-APART, APART) / 20) * np.sqrt(np.mean(a**2) / np.mean(b**2))
     return levelled(a + gain * b, rng.uniform(*LOUDNESS))
