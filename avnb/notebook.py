@@ -7,8 +7,8 @@ from importlib.metadata import version
 from typing import Any, TypeVar
 
 from avnb.config import Settings, pick_device, read_parameters
-from avnb.data.locate import locate
 from avnb.data.store import ClipShape, Store, open_store
+from avnb.datasets import locate
 
 T = TypeVar("T", bound=Settings)
 

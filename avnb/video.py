@@ -438,7 +438,7 @@ def _check(picture: Media, heard: Media, own_sound: bool) -> None:
 
 def _with_classes(method: str | Method, benchmark: str) -> tuple[Method, tuple[str, ...]]:
     """Return the network and the names of the classes it was trained on."""
-    from avnb.data.locate import locate
+    from avnb.datasets import locate
     from avnb.models import METHODS
     from avnb.trained import load_method, usual_run
 

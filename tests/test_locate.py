@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from avnb.data import locate as module
+from avnb import datasets as module
 from avnb.data.folder import write_dataset
-from avnb.data.locate import locate
+from avnb.datasets import locate
 from avnb.errors import DataError, SettingsError
 from avnb.standin import build as standin
 
