@@ -32,7 +32,7 @@ from avnb.metrics.localization import (
     upsample,
 )
 from avnb.models.base import Method
-from avnb.runs import Run
+from avnb.training.runs import Run
 
 CHUNK = 12  # images judged at once: three sources side by side take 0.8 GB at 24
 THRESHOLDS = (0.1, 0.3, 0.5)

@@ -27,7 +27,7 @@ from avnb.models.base import Method
 from avnb.models.baselines.nmf import separate_nmf
 from avnb.models.baselines.rpca import separate_rpca
 from avnb.networks.separation_masks import RULES, ideal_separation
-from avnb.runs import Run
+from avnb.training.runs import Run
 
 WITHOUT_LEARNING = ("nmf", "rpca")
 NAMELESS = WITHOUT_LEARNING  # their parts have no names and are given to the sources in the best order

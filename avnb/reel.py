@@ -22,7 +22,7 @@ from avnb.metrics.trivial import trivial_maps
 from avnb.overlay import Line, outlines
 from avnb.paths import shown
 from avnb.plots import Colour, class_colours, readable
-from avnb.runs import Run
+from avnb.training.runs import Run
 
 FLOOR = "centre"  # the row that needs no model and stands beside every score
 AT_ONCE = 16  # scenes judged at once

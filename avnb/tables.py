@@ -23,7 +23,7 @@ from avnb.metrics import trivial
 from avnb.models import METHODS
 from avnb.papers import PAPERS, Row, Table
 from avnb.paths import outputs_dir, shown, whole_file
-from avnb.trained import is_usual
+from avnb.training.trained import is_usual
 
 Cell = tuple[str, str]  # a benchmark as the paper names it, and a metric
 

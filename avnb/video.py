@@ -440,7 +440,7 @@ def _with_classes(method: str | Method, benchmark: str) -> tuple[Method, tuple[s
     """Return the network and the names of the classes it was trained on."""
     from avnb.datasets import locate
     from avnb.models import METHODS
-    from avnb.trained import load_method, usual_run
+    from avnb.training.trained import load_method, usual_run
 
     if isinstance(method, Method):
         return method, locate(method.settings.dataset).classes

@@ -25,7 +25,7 @@ from avnb.overlay import COLOUR_MAPS, Look, Panel, as_jpeg, headed, outlines, pa
 from avnb.players import player
 from avnb.plots import class_colours, readable, scaled
 from avnb.reel import FLOOR, Frames, Reel, Scene, reels_of
-from avnb.runs import Run
+from avnb.training.runs import Run
 
 if TYPE_CHECKING:
     import ipywidgets

@@ -26,7 +26,7 @@ from avnb.data.folder import write_dataset  # noqa: E402
 from avnb.data.mixing import make_batch  # noqa: E402
 from avnb.data.store import ClipShape, Store, open_store  # noqa: E402
 from avnb.evaluate import trials_of  # noqa: E402
-from avnb.runs import Run  # noqa: E402
+from avnb.training.runs import Run  # noqa: E402
 
 CLASSES = ("bell", "drum", "horn", "whistle")
 COLOURS = {"bell": (230, 200, 20), "drum": (200, 40, 40), "horn": (40, 160, 60), "whistle": (50, 80, 220)}

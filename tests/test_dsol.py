@@ -30,8 +30,8 @@ from avnb.models.dsol import (
     shared_information,
     with_neighbours,
 )
-from avnb.runs import Run, load_weights
-from avnb.train import _cycle, fit
+from avnb.training.fit import _cycle, fit
+from avnb.training.runs import Run, load_weights
 
 TOLERANCE = 1e-9
 DIM = 6

@@ -21,7 +21,7 @@ from avnb.evaluate import Trial, evaluate, judge, pick, published_rule, trials_o
 from avnb.metrics.localization import average_precision, piap, upsample
 from avnb.models.avgn import AVGN, AVGNSettings
 from avnb.models.base import Method
-from avnb.runs import Run, find_runs
+from avnb.training.runs import Run, find_runs
 
 SETTINGS = AVGNSettings(preset="quick", dim=16, device="cpu").resolve("cpu")
 SOLO = Trial("solo")

@@ -20,8 +20,8 @@ from avnb.errors import SettingsError
 from avnb.evaluate import Trial, evaluate
 from avnb.models.ez_vsl import EZVSL, EZVSLSettings, draw_heard, fuse, matching_scores
 from avnb.networks.losses import multiple_instance_contrastive
-from avnb.runs import Run
-from avnb.train import fit
+from avnb.training.fit import fit
+from avnb.training.runs import Run
 
 TOLERANCE = 1e-9
 DIM = 8

@@ -17,7 +17,7 @@ from avnb.listen import duet_trial, embeddings, judge_listening, judge_retrieval
 from avnb.metrics.separation import separation
 from avnb.models.base import Method
 from avnb.results import results_table
-from avnb.runs import Run, start_from
+from avnb.training.runs import Run, start_from
 
 
 @dataclass(frozen=True)

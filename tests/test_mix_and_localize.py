@@ -32,8 +32,8 @@ from avnb.models.mix_and_localize import (
     permutation_loss,
     similarity,
 )
-from avnb.runs import Run
-from avnb.train import fit
+from avnb.training.fit import fit
+from avnb.training.runs import Run
 
 TOLERANCE = 1e-9
 DIM, TAU = 8, 0.3

@@ -14,8 +14,8 @@ import avnb.models.ots as ots
 from avnb.data.clips import Batch, Recipe
 from avnb.errors import SettingsError
 from avnb.models.ots import OTS, OTSSettings, matching_loss
-from avnb.runs import Run
-from avnb.train import fit
+from avnb.training.fit import fit
+from avnb.training.runs import Run
 
 TOLERANCE = 1e-9
 DIM = 6

@@ -17,7 +17,7 @@ from torch import nn
 
 from avnb.errors import RunError
 from avnb.models.avgn import AVGN, AVGNSettings
-from avnb.runs import Run, find_runs, load_weights, saved_state
+from avnb.training.runs import Run, find_runs, load_weights, saved_state
 
 SETTINGS = AVGNSettings(
     dataset="tiny", preset="quick", dim=16, epochs=4, batch_size=8, learning_rate=1e-3, device="cpu"
@@ -277,7 +277,7 @@ def test_safetensors_own_error_of_a_full_disk_is_the_same_sentence(workspace, mo
     def full(*_) -> None:
         raise SafetensorError("I/O error: No space left on device (os error 28)")
 
-    monkeypatch.setattr("avnb.runs.save_file", full)
+    monkeypatch.setattr("avnb.training.runs.save_file", full)
     run, model = Run.of(SETTINGS, "tiny"), small_model()
     with pytest.raises(RunError, match=r"no space is left on the device\. Kept: nothing yet"):
         run.save_epoch(model, optimizer_of(model), {"epoch": 1}, True)
@@ -287,7 +287,7 @@ def test_maps_on_a_full_disk_are_a_sentence(finished, monkeypatch):
     def full(*_) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("avnb.runs.save_file", full)
+    monkeypatch.setattr("avnb.training.runs.save_file", full)
     with pytest.raises(RunError, match=r"maps\.safetensors cannot be written.*no space is left"):
         finished.save_maps({"maps": torch.zeros(1)})
 
@@ -316,7 +316,7 @@ KILL_WRITERS = """
 import os, random, signal, sys, time
 from pathlib import Path
 import torch
-from avnb.runs import Run
+from avnb.training.runs import Run
 
 torch.set_num_threads(1)
 folder = Path(sys.argv[1])
@@ -380,8 +380,8 @@ from avnb.data.store import ClipShape, open_store
 from avnb.errors import RunError
 from avnb.metrics.localization import average_precision
 from avnb.models.avgn import AVGN, AVGNSettings
-from avnb.runs import Run
-from avnb.train import fit
+from avnb.training.runs import Run
+from avnb.training.fit import fit
 
 torch.set_num_threads(1)
 average_precision(torch.rand(1, 4, 4), torch.ones(1, 4, 4))  # compiled once, for all children
@@ -442,7 +442,7 @@ LIMIT_FILES = (
     TRAIN
     + """
 import resource
-import avnb.train
+import avnb.training.fit
 
 whole = train("whole")
 save, saved = Run.save_epoch, []

@@ -16,7 +16,7 @@ from avnb.errors import DataError
 from avnb.evaluate import Trial, evaluate, synthetic_trial
 from avnb.models.base import Method, Stage
 from avnb.models.dsol import DSOLSettings
-from avnb.train import gather_examples
+from avnb.training.fit import gather_examples
 
 SETTINGS = DSOLSettings(preset="quick", device="cpu", batch_size=8).resolve("cpu")
 

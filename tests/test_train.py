@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 
-import avnb.train
+import avnb.training.fit
 from avnb.data.clips import Batch, Recipe
 from avnb.data.mixing import side_by_side
 from avnb.data.store import ClipShape, Store, open_store
@@ -23,8 +23,8 @@ from avnb.errors import DataError, RunError, SettingsError
 from avnb.models.avgn import AVGN, AVGNSettings
 from avnb.models.base import Method, Stage
 from avnb.networks.encoders import FrozenLite
-from avnb.runs import Run, saved_state
-from avnb.train import fit, gather_examples, validate
+from avnb.training.fit import fit, gather_examples, validate
+from avnb.training.runs import Run, saved_state
 
 SETTINGS = AVGNSettings(
     dataset="tiny", preset="quick", dim=16, epochs=3, batch_size=8, learning_rate=1e-3, device="cpu"
@@ -126,7 +126,7 @@ def test_threads_add_up_gradients_in_a_fixed_order():
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        with avnb.train._repeatable(torch.device("cpu")):
+        with avnb.training.fit._repeatable(torch.device("cpu")):
             first = gradient()
             assert all(torch.equal(gradient(), first) for _ in range(8))
     finally:
@@ -202,7 +202,7 @@ def test_training_lowers_the_loss(trained):
 
 def test_trained_method_holds_its_best_epoch(tiny_store, tmp_path, monkeypatch):
     scores = iter([10.0, math.nan, 30.0, 20.0])
-    monkeypatch.setattr(avnb.train, "validate", lambda *_: {"val_loss": 1.0, "val_ap": next(scores)})
+    monkeypatch.setattr(avnb.training.fit, "validate", lambda *_: {"val_loss": 1.0, "val_ap": next(scores)})
     method, run = train(tmp_path, tiny_store, replace(SETTINGS, epochs=4))
     assert run.best == 2
     assert sorted(path.stem for path in run.folder.glob("weights*")) == ["weights-0002", "weights-0003"]
@@ -213,7 +213,7 @@ def test_trained_method_holds_its_best_epoch(tiny_store, tmp_path, monkeypatch):
 
 def test_validation_that_is_not_a_number_never_wins(tiny_store, tmp_path, monkeypatch):
     scores = iter([math.nan, 5.0, math.nan])
-    monkeypatch.setattr(avnb.train, "validate", lambda *_: {"val_loss": next(scores)})
+    monkeypatch.setattr(avnb.training.fit, "validate", lambda *_: {"val_loss": next(scores)})
     run = new_run(tmp_path)
     fit(Meter([Stage("only", 3, (Recipe(),))]), tiny_store, run, progress=False)
     assert run.best == 1
@@ -301,7 +301,7 @@ def test_limit_takes_so_many_clips_of_each_split(tiny_store):
 def test_every_training_clip_is_seen_once_an_epoch_and_no_other_ever(tiny_store, tmp_path):
     method = Meter([Stage("only", 2, (Recipe(2, "side_by_side"),))])
     met = []
-    batches = avnb.train._batches
+    batches = avnb.training.fit._batches
 
     def watched(*arguments: Any) -> Any:
         for mixture, recipe, batch in batches(*arguments):
@@ -309,7 +309,7 @@ def test_every_training_clip_is_seen_once_an_epoch_and_no_other_ever(tiny_store,
             yield mixture, recipe, batch
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(avnb.train, "_batches", watched)
+        patch.setattr(avnb.training.fit, "_batches", watched)
         fit(method, tiny_store, new_run(tmp_path), progress=False)
     chosen = set(tiny_store.select("train"))
     anchors, partners = (np.concatenate([mixture[:, place] for mixture in met]) for place in (0, 1))
@@ -338,7 +338,7 @@ def test_features_of_other_clips_are_computed_anew(trained, tiny_store):
     """As many clips with the same sum of numbers: the cache must not take one set for the other."""
     trunk = trained[0].trunk
     for wanted in (np.array([0, 3]), np.array([1, 2])):
-        features = avnb.train.cached_features(trunk, tiny_store, wanted, "cpu", progress=False)
+        features = avnb.training.fit.cached_features(trunk, tiny_store, wanted, "cpu", progress=False)
         assert all(features[clip].any() for clip in wanted)
 
 

@@ -16,7 +16,7 @@ CELLS = (
     """
 from pathlib import Path
 from avnb.data.store import ClipShape, open_store
-from avnb.runs import find_runs
+from avnb.training.runs import find_runs
 from avnb.widgets import scrub
 store = open_store(Path("{folder}"), ClipShape(), progress=False)
 """,

@@ -18,7 +18,7 @@ from avnb.models import METHODS
 from avnb.models.base import Method
 from avnb.notebook import data_mark
 from avnb.paths import shown
-from avnb.runs import NOT_PART_OF_THE_RESULT, Run, find_runs
+from avnb.training.runs import NOT_PART_OF_THE_RESULT, Run, find_runs
 
 OF_THE_DATA = ("dataset", "origin", "seed", "preset", "limit")  # what a usual run may have been told
 
@@ -77,7 +77,7 @@ def trained_methods(
     A method without a run is trained if ``train`` names it (with ``settings``' preset, seed, limit, and epochs and
     batch size if given) and left out otherwise. Raises SettingsError for a method there is not.
     """
-    from avnb.train import fit
+    from avnb.training.fit import fit
 
     names, train = list(names), set(train)
     for name in (*names, *train):

@@ -27,7 +27,7 @@ from avnb.data.store import Store, cached_array
 from avnb.errors import RunError, SettingsError
 from avnb.metrics.localization import average_precision, in_best_order, upsample
 from avnb.models.base import Method, Stage
-from avnb.runs import Run, saved_state
+from avnb.training.runs import Run, saved_state
 
 HELD_OUT = 0.1  # of the training clips, for validation where a benchmark has no such split
 WARM_UP = 0.1  # of a one-cycle schedule

@@ -1,0 +1,1 @@
+"""fit(), the runs that it leaves, and the trained methods they hold."""
