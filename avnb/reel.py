@@ -148,7 +148,9 @@ def _by_name(runs: Run | Sequence[Run] | Mapping[str, Run]) -> dict[str, Run]:
 def _maps_of(run: Run, store: Store) -> dict[str, dict[str, Tensor]]:
     """Return a run's maps by "<subset>-<geometry>"; raise RunError where there are none or they are of other data."""
     if not (run.folder / "maps.safetensors").exists():
-        raise RunError(f"{shown(run.folder)} has no maps to look at: judge it with avnb.evaluate.judge first.")
+        raise RunError(
+            f"{shown(run.folder)} has no maps to look at: judge it with avnb.evaluation.localization.judge first."
+        )
     found: dict[str, dict[str, Tensor]] = {}
     for name, value in run.load_maps().items():
         key, _, part = name.rpartition("/")

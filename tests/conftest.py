@@ -25,7 +25,7 @@ from torch.nn.functional import adaptive_avg_pool2d  # noqa: E402
 from avnb.data.folder import write_dataset  # noqa: E402
 from avnb.data.mixing import make_batch  # noqa: E402
 from avnb.data.store import ClipShape, Store, open_store  # noqa: E402
-from avnb.evaluate import trials_of  # noqa: E402
+from avnb.evaluation.localization import trials_of  # noqa: E402
 from avnb.training.runs import Run  # noqa: E402
 
 CLASSES = ("bell", "drum", "horn", "whistle")

@@ -12,12 +12,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-import avnb.evaluate
+import avnb.evaluation.localization
 from avnb.data.clips import Batch
 from avnb.data.mixing import make_batch
 from avnb.data.store import Store
 from avnb.errors import DataError, SettingsError
-from avnb.evaluate import Trial, evaluate, judge, pick, published_rule, trials_of
+from avnb.evaluation.localization import Trial, evaluate, judge, pick, published_rule, trials_of
 from avnb.metrics.localization import average_precision, piap, upsample
 from avnb.models.avgn import AVGN, AVGNSettings
 from avnb.models.base import Method
@@ -79,13 +79,13 @@ def seer(monkeypatch) -> Callable[..., Seer]:
     """A function that makes a Seer and shows it every batch."""
 
     def make(*deaf_to: int) -> Seer:
-        method, make_batch = Seer(deaf_to), avnb.evaluate.make_batch
+        method, make_batch = Seer(deaf_to), avnb.evaluation.localization.make_batch
 
         def shown(*arguments: Any, **options: Any) -> Batch:
             method.batch = make_batch(*arguments, **options)
             return method.batch
 
-        monkeypatch.setattr(avnb.evaluate, "make_batch", shown)
+        monkeypatch.setattr(avnb.evaluation.localization, "make_batch", shown)
         return method
 
     return make
@@ -278,7 +278,7 @@ def test_limit_draws_so_many_clips_evenly(tiny_store, limit, clips):
 @pytest.mark.parametrize("trial", [SOLO, DUET], ids=["solo", "duet"])
 def test_how_many_are_judged_at_once_does_not_matter(seer, tiny_store, monkeypatch, trial, chunk):
     rows, shown = evaluate(seer(2), tiny_store, trial, progress=False)
-    monkeypatch.setattr(avnb.evaluate, "CHUNK", chunk)
+    monkeypatch.setattr(avnb.evaluation.localization, "CHUNK", chunk)
     again, shown_again = evaluate(seer(2), tiny_store, trial, progress=False)
     assert rows == again
     assert all(torch.equal(shown[name], shown_again[name]) for name in ("maps", "classes", "mixtures"))

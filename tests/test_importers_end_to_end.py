@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from avnb.data.mixing import make_batch
 from avnb.data.store import ClipShape, Store, open_store
-from avnb.evaluate import Trial, evaluate
+from avnb.evaluation.localization import Trial, evaluate
 from avnb.models.avgn import AVGNSettings
 from avnb.models.base import Method
 from avnb.prepare import command as prepare

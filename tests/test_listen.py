@@ -12,8 +12,15 @@ from avnb import papers
 from avnb.config import Settings
 from avnb.data.clips import Batch
 from avnb.errors import RunError, SettingsError
-from avnb.evaluate import pick
-from avnb.listen import duet_trial, embeddings, judge_listening, judge_retrieval, judge_separation, take_apart
+from avnb.evaluation.localization import pick
+from avnb.evaluation.separation import (
+    duet_trial,
+    embeddings,
+    judge_listening,
+    judge_retrieval,
+    judge_separation,
+    take_apart,
+)
 from avnb.metrics.separation import separation
 from avnb.models.base import Method
 from avnb.results import results_table

@@ -8,8 +8,18 @@ import pytest
 
 from avnb import papers
 from avnb.errors import RunError
+from avnb.evaluation.paper_tables import (
+    DAGGER,
+    NO_MODEL,
+    OWN,
+    PUBLISHED,
+    export,
+    in_words,
+    read_runs,
+    rebuild,
+    rebuild_all,
+)
 from avnb.models import METHODS
-from avnb.tables import DAGGER, NO_MODEL, OWN, PUBLISHED, export, in_words, read_runs, rebuild, rebuild_all
 
 PROTOCOL = {
     "benchmark": "music", "subset": "solo", "sources": 1, "geometry": "single", "classes": "oracle",

@@ -11,7 +11,7 @@ from PIL import Image
 
 from avnb.data.store import ClipShape, open_store
 from avnb.errors import DataError, RunError, SettingsError
-from avnb.evaluate import Trial, _score
+from avnb.evaluation.localization import Trial, _score
 from avnb.metrics.localization import threshold_rule, upsample
 from avnb.overlay import Look, Panel, outlines, paint
 from avnb.widgets import EVERY, scrub, scrub_frames

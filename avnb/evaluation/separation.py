@@ -1,6 +1,6 @@
 """Method x benchmark -> rows, for what is heard: separation (SDR, SIR, SAR) and retrieval (IR-Acc, xNN-Acc, wNN-Acc).
 
-The rows have the protocol keys of `avnb.evaluate`'s and stand beside them in a run's metrics.json. Separation is judged
+The rows have the protocol keys of `avnb.evaluation.localization`'s and stand beside them in a run's metrics.json. Separation is judged
 on sums of two solo clips, whose sources are known, each source asked for by its own frame; beside a method stand the
 mixture as it is, what separates without learning (NMF, RPCA), and the ideal masks of each rule, which no mask can
 surpass by much. Introduced in notebooks/06_one_avm.ipynb.
@@ -20,7 +20,7 @@ from torch import Tensor
 from avnb.data.mixing import make_batch
 from avnb.data.store import Store
 from avnb.errors import SettingsError
-from avnb.evaluate import CHUNK, Trial, trials_of
+from avnb.evaluation.localization import CHUNK, Trial, trials_of
 from avnb.metrics.retrieval import chance, retrieval
 from avnb.metrics.separation import Separation, separation
 from avnb.models.base import Method
