@@ -86,7 +86,7 @@ class LocalizedVideo:
 
     def scrub(self) -> "ipywidgets.Widget":
         """Return the scrubber over the moments held."""
-        from avnb.widgets import scrub_frames
+        from avnb.viewing.scrubber import scrub_frames
 
         pictures = self.frames.permute(0, 2, 3, 1).numpy()
         return scrub_frames(pictures, self.maps, self.names, self.seconds, self.waveform(), 22_050)
@@ -285,7 +285,7 @@ class _Asker:
         """Write the MP4: between two moments, maps and strengths pass from one to the other."""
         from tqdm.auto import tqdm
 
-        from avnb.plots import class_colours
+        from avnb.viewing.plots import class_colours
 
         colours = class_colours(self.known if self.class_aware else self.names)
         before = after = next(moments, None)

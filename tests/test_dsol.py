@@ -14,7 +14,6 @@ from tiny_methods import CLASSES, TinySound, TinyTrunk, dot, in_doubles, random_
 from torch import Tensor, nn
 
 import avnb.models.ots as ots
-from avnb import plots
 from avnb.data.clips import Batch, Recipe
 from avnb.errors import SettingsError
 from avnb.models import dsol
@@ -32,6 +31,7 @@ from avnb.models.dsol import (
 )
 from avnb.training.fit import _cycle, fit
 from avnb.training.runs import Run, load_weights
+from avnb.viewing import plots
 
 TOLERANCE = 1e-9
 DIM = 6

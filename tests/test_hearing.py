@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from avnb.hearing import REACH, HearingSettings, Places, hear_places, sound_map
 from avnb.models.one_avm import OneAVM, OneAVMSettings
-from avnb.players import player
+from avnb.viewing.players import player
+from avnb.viewing.pointing import REACH, HearingSettings, Places, hear_places, sound_map
 
 ipywidgets = pytest.importorskip("ipywidgets", reason="ipywidgets comes with the notebooks extra")
 

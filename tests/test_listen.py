@@ -23,8 +23,8 @@ from avnb.evaluation.separation import (
 )
 from avnb.metrics.separation import separation
 from avnb.models.base import Method
-from avnb.results import results_table
 from avnb.training.runs import Run, start_from
+from avnb.viewing.results import results_table
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import soundfile
 import torch
 
 from avnb.errors import DataError
-from avnb.players import player, players
+from avnb.viewing.players import player, players
 
 
 def heard(waveform: torch.Tensor, rate: int) -> tuple[np.ndarray, int]:

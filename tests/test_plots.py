@@ -13,7 +13,7 @@ from avnb.data.clips import Clip, SceneObject
 from avnb.data.store import Store
 from avnb.errors import DataError
 from avnb.networks.spectrograms import LogMel
-from avnb.plots import (
+from avnb.viewing.plots import (
     _as_seen,
     class_colours,
     heat_over,

@@ -1,7 +1,7 @@
 """The table of results carries its protocol, and nothing in it can be taken for what it is not."""
 
 from avnb import papers
-from avnb.results import results_table
+from avnb.viewing.results import results_table
 
 
 def rows(origin: str = "stand-in", **changed: object) -> list[dict]:

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from avnb.errors import DataError
-from avnb.overlay import STAGE
-from avnb.tour import FRAME_RATE, TRACK, film, flip_book, show_film, show_picture
-from avnb.widgets import scrub, scrub_frames
+from avnb.viewing.film import FRAME_RATE, TRACK, film, flip_book, show_film, show_picture
+from avnb.viewing.painting import STAGE
+from avnb.viewing.scrubber import scrub, scrub_frames
 
 
 @pytest.fixture(scope="module")

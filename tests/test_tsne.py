@@ -11,8 +11,8 @@ from sklearn.metrics import silhouette_score
 from avnb.errors import DataError
 from avnb.models import METHODS
 from avnb.models.avgn import AVGN, AVGNSettings
-from avnb.plots import class_colours
-from avnb.tsne import chance_nmi, embed_clips, embed_without_training, flatten, hover, measure, panels, show
+from avnb.viewing.plots import class_colours
+from avnb.viewing.tsne import chance_nmi, embed_clips, embed_without_training, flatten, hover, measure, panels, show
 
 LABELS = ["bell", "drum", "horn"] * 8
 
@@ -33,7 +33,7 @@ def test_every_method_has_a_vector_a_clip_whatever_batches_they_come_in(name, ti
     method = METHODS[name](METHODS[name].SETTINGS(preset="quick").resolve("cpu"), len(tiny_store.classes)).eval()
     together = embed_clips(method, tiny_store, solos)
     assert all(value.shape[0] == len(solos) and value.ndim == 2 for value in together.values())
-    monkeypatch.setattr("avnb.tsne.AT_ONCE", 3)
+    monkeypatch.setattr("avnb.viewing.tsne.AT_ONCE", 3)
     apart = embed_clips(method, tiny_store, solos)
     for key, value in together.items():
         # Convolutions of another batch size round otherwise, and the logarithm of a silent band magnifies that.

@@ -13,8 +13,8 @@ from avnb.data.store import ClipShape, open_store
 from avnb.errors import DataError, RunError, SettingsError
 from avnb.evaluation.localization import Trial, _score
 from avnb.metrics.localization import threshold_rule, upsample
-from avnb.overlay import Look, Panel, outlines, paint
-from avnb.widgets import EVERY, scrub, scrub_frames
+from avnb.viewing.painting import Look, Panel, outlines, paint
+from avnb.viewing.scrubber import EVERY, scrub, scrub_frames
 
 RATE = 8000
 

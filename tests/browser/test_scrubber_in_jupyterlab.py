@@ -17,7 +17,7 @@ CELLS = (
 from pathlib import Path
 from avnb.data.store import ClipShape, open_store
 from avnb.training.runs import find_runs
-from avnb.widgets import scrub
+from avnb.viewing.scrubber import scrub
 store = open_store(Path("{folder}"), ClipShape(), progress=False)
 """,
     "scrub(store, find_runs())",

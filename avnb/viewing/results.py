@@ -12,7 +12,7 @@ import numpy as np
 
 from avnb.metrics.trivial import NAMES as TRIVIAL
 from avnb.papers import Row
-from avnb.plots import readable
+from avnb.viewing.plots import readable
 
 if TYPE_CHECKING:
     import pandas.io.formats.style

@@ -16,8 +16,8 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from avnb.errors import DataError
-from avnb.overlay import STAGE, as_jpeg, jpeg_uri
-from avnb.widgets import Scrubber
+from avnb.viewing.painting import STAGE, as_jpeg, jpeg_uri
+from avnb.viewing.scrubber import Scrubber
 
 if TYPE_CHECKING:
     import IPython.display

@@ -23,8 +23,8 @@ from avnb.errors import DataError
 from avnb.models.base import Method
 from avnb.networks.encoders import FrozenLite
 from avnb.networks.spectrograms import LogMel
-from avnb.overlay import jpeg_uri
-from avnb.plots import class_legend, readable, subplots
+from avnb.viewing.painting import jpeg_uri
+from avnb.viewing.plots import class_legend, readable, subplots
 
 if TYPE_CHECKING:
     import IPython.display

@@ -21,11 +21,11 @@ from torch import Tensor
 from avnb.data.store import Store
 from avnb.errors import DataError
 from avnb.metrics.localization import ThresholdRule, threshold_rule
-from avnb.overlay import COLOUR_MAPS, Look, Panel, as_jpeg, headed, outlines, paint, panel_size
-from avnb.players import player
-from avnb.plots import class_colours, readable, scaled
-from avnb.reel import FLOOR, Frames, Reel, Scene, reels_of
 from avnb.training.runs import Run
+from avnb.viewing.painting import COLOUR_MAPS, Look, Panel, as_jpeg, headed, outlines, paint, panel_size
+from avnb.viewing.players import player
+from avnb.viewing.plots import class_colours, readable, scaled
+from avnb.viewing.scenes import FLOOR, Frames, Reel, Scene, reels_of
 
 if TYPE_CHECKING:
     import ipywidgets

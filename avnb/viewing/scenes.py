@@ -19,10 +19,10 @@ from avnb.data.store import Store
 from avnb.errors import DataError, RunError
 from avnb.metrics.localization import ThresholdRule, average_precision, iou, upsample
 from avnb.metrics.trivial import trivial_maps
-from avnb.overlay import Line, outlines
 from avnb.paths import shown
-from avnb.plots import Colour, class_colours, readable
 from avnb.training.runs import Run
+from avnb.viewing.painting import Line, outlines
+from avnb.viewing.plots import Colour, class_colours, readable
 
 FLOOR = "centre"  # the row that needs no model and stands beside every score
 AT_ONCE = 16  # scenes judged at once

@@ -1,6 +1,6 @@
 """Heat, outlines and badges painted on frames fast enough to scrub through: about 20 ms a picture.
 
-What ``avnb.plots`` draws with matplotlib's figures for a page is painted here on pixels, in the same style: heat over
+What ``avnb.viewing.plots`` draws with matplotlib's figures for a page is painted here on pixels, in the same style: heat over
 the greyed frame, the true outline in the class's colour, and the region that a threshold rule cuts from the map as a
 dashed white line. Introduced in notebooks/10_heatmaps.ipynb.
 """
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
-from avnb.plots import Colour
+from avnb.viewing.plots import Colour
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from avnb.config import Settings, setting
 from avnb.networks.spectrograms import stft
-from avnb.overlay import jpeg_uri
-from avnb.players import player
+from avnb.viewing.painting import jpeg_uri
+from avnb.viewing.players import player
 
 if TYPE_CHECKING:
     import ipywidgets

@@ -1,0 +1,1 @@
+"""Pictures, players, films and widgets: what a reader of a notebook sees and moves."""
