@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from avnb.video import localize_video
+    from avnb.video.localize import localize_video
 
 __all__ = ["localize_video"]
 
@@ -11,7 +11,7 @@ __all__ = ["localize_video"]
 def __getattr__(name: str) -> Any:
     """Import ``localize_video`` when it is first asked for: importing avnb itself stays light."""
     if name == "localize_video":
-        from avnb.video import localize_video
+        from avnb.video.localize import localize_video
 
         return localize_video
     raise AttributeError(f"module 'avnb' has no attribute {name!r}")

@@ -19,11 +19,11 @@ from PIL import Image
 
 from avnb.config import Settings
 from avnb.errors import DataError, SettingsError
-from avnb.heat_video import HeatVideo
-from avnb.media import SoundAround, frames, look_at, read_sound, small_picture, windows
 from avnb.models.base import Method
 from avnb.standin.video import PLAYING, render_video
-from avnb.video import KEPT, hottest_boxes, localize_video
+from avnb.video.heat import HeatVideo
+from avnb.video.localize import KEPT, hottest_boxes, localize_video
+from avnb.video.reader import SoundAround, frames, look_at, read_sound, small_picture, windows
 
 RATE = 22_050
 BELL, DRUM = ("bell", (10, 20, 50, 60)), ("drum", (90, 50, 130, 90))  # and their boxes in a picture of 160 x 120
@@ -518,7 +518,7 @@ import json, re, resource, sys
 from pathlib import Path
 import torch
 from test_video import Ear
-from avnb.video import localize_video
+from avnb.video.localize import localize_video
 
 torch.set_num_threads(1)
 result = localize_video(sys.argv[1], Ear(), folder=sys.argv[2], per_second=0.5, progress=False)

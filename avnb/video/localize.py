@@ -21,11 +21,11 @@ from torch import Tensor
 from avnb.config import Settings, did_you_mean, setting
 from avnb.data.store import SILENCE, ClipShape
 from avnb.errors import DataError, RunError, SettingsError
-from avnb.heat_video import HeatVideo
-from avnb.media import Media, SoundAround, frames, look_at, photo_frames, read_sound, small_picture, windows
 from avnb.metrics.localization import confidence, upsample
 from avnb.models.base import Method
 from avnb.paths import outputs_dir, shown, whole_file
+from avnb.video.heat import HeatVideo
+from avnb.video.reader import Media, SoundAround, frames, look_at, photo_frames, read_sound, small_picture, windows
 
 if TYPE_CHECKING:
     import av
