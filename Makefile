@@ -22,7 +22,7 @@ test: $(VENV)/.installed
 
 # Every notebook is run on the stand-in and saved as it ran: what a reader sees in git.
 notebooks: $(VENV)/.installed
-	$(BIN)/python notebooks/save.py
+	$(BIN)/python tools/save_notebooks.py
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

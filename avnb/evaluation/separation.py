@@ -1,9 +1,9 @@
 """Method x benchmark -> rows, for what is heard: separation (SDR, SIR, SAR) and retrieval (IR-Acc, xNN-Acc, wNN-Acc).
 
-The rows have the protocol keys of `avnb.evaluation.localization`'s and stand beside them in a run's metrics.json. Separation is judged
-on sums of two solo clips, whose sources are known, each source asked for by its own frame; beside a method stand the
-mixture as it is, what separates without learning (NMF, RPCA), and the ideal masks of each rule, which no mask can
-surpass by much. Introduced in notebooks/06_one_avm.ipynb.
+The rows have the protocol keys of `avnb.evaluation.localization`'s and stand beside them in a run's metrics.json.
+Separation is judged on sums of two solo clips, whose sources are known, each source asked for by its own frame; beside
+a method stand the mixture as it is, what separates without learning (NMF, RPCA), and the ideal masks of each rule,
+which no mask can surpass by much. Introduced in notebooks/06_one_avm.ipynb.
 """
 
 import json

@@ -16,9 +16,10 @@ No code was ever released, and the paper contradicts itself or is silent; what i
 - Sharing. Eq. 3 applies each mask alone, whatever the others claim. The quick preset shares a bin among the sources
   that are asked for, by the softmax of their logits (the odds of each mask over the sum of all odds): the stand-in's
   duets rise from 4.3 to 6.5 dB above the mixture. A source that is asked for alone has its own mask either way.
-- Window, hop and bins. 50 ms windows, 25 ms hops and 128 x 128 exclude one another; see `avnb.networks.spectrograms.OneAvmLogMel`. The
-  network sees 128 (quick: 64) mel bands and predicts a mask over them, so that what is heard and what is masked are one
-  grid; a bin of the STFT takes its mask from the bands around it (``filterbank.T @ mask``).
+- Window, hop and bins. 50 ms windows, 25 ms hops and 128 x 128 exclude one another; see
+  `avnb.networks.spectrograms.OneAvmLogMel`. The network sees 128 (quick: 64) mel bands and predicts a mask over them,
+  so that what is heard and what is masked are one grid; a bin of the STFT takes its mask from the bands around it
+  (``filterbank.T @ mask``).
 - How the picture enters the decoder. Its features, the maximum over positions that eq. 1's global term takes, scale and
   shift every layer's channels; see `Decoder`.
 - ``decoder_depth`` counts convolutions: five double the resolution, the rest are shared out among them, the coarsest

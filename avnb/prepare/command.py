@@ -1,6 +1,6 @@
 """The command ``avnb-prepare``: from downloaded videos and official annotations to a prepared folder.
 
-Every importer plans (importers/), every plan is carried out here: in worker processes, resumable, and with a report of
+Every data set plans (datasets/), every plan is carried out here: in worker processes, resumable, and with a report of
 what was left out and why. data/README.md has the command for each data set.
 """
 
@@ -25,10 +25,10 @@ from typing import Any
 
 from avnb.data.benchmarks import BENCHMARKS
 from avnb.data.folder import read_info, write_dataset
-from avnb.data.importers import IMPORTERS
 from avnb.data.scratch import enough_space
 from avnb.errors import AvnbError, DataError
 from avnb.paths import shown, whole_file
+from avnb.prepare.datasets import IMPORTERS
 from avnb.prepare.job_queue import Queue
 from avnb.prepare.journal import Journal, key_of, only_one
 from avnb.prepare.media_folder import walk
@@ -94,7 +94,7 @@ def prepare(
 def _planned(name: str, options: Options, plan: Plan) -> Iterator[Job]:
     """Yield the jobs of a data set; when the last has been, ``plan`` has its classes, published or found."""
     named: set[str] = set()
-    for job in importlib.import_module(f"avnb.data.importers.{IMPORTERS[name]}").plan(options, plan):
+    for job in importlib.import_module(f"avnb.prepare.datasets.{IMPORTERS[name]}").plan(options, plan):
         plan.jobs += 1
         for cut in job.cuts:
             named.update(cut.labels, (thing.label for thing in cut.things))

@@ -1,8 +1,8 @@
 """Heat, outlines and badges painted on frames fast enough to scrub through: about 20 ms a picture.
 
-What ``avnb.viewing.plots`` draws with matplotlib's figures for a page is painted here on pixels, in the same style: heat over
-the greyed frame, the true outline in the class's colour, and the region that a threshold rule cuts from the map as a
-dashed white line. Introduced in notebooks/10_heatmaps.ipynb.
+What ``avnb.viewing.plots`` draws with matplotlib's figures for a page is painted here on pixels, in the same style:
+heat over the greyed frame, the true outline in the class's colour, and the region that a threshold rule cuts from the
+map as a dashed white line. Introduced in notebooks/10_heatmaps.ipynb.
 """
 
 import base64

@@ -15,6 +15,6 @@ IMPORTERS = MappingProxyType(
         "voxceleb2": "voxceleb2",
         "audioset-instrument": "audioset_instrument",
         "kinetics400": "kinetics400",
-        "folder": "folder",
+        "folder": "own_folders",
     }
 )

@@ -6,20 +6,20 @@ from pathlib import Path
 import pytest
 
 from avnb.data.benchmarks import benchmark
-from avnb.data.importers import (
+from avnb.prepare.annotation_files import read_table
+from avnb.prepare.datasets import _vggsound as vggsound
+from avnb.prepare.datasets import (
     flickr_soundnet,
     music,
-    vggsound,
     vggsound_duet,
     vggsound_instruments,
     vggsound_music,
     vggsound_single,
     voxceleb2,
 )
-from avnb.prepare.annotation_files import read_table
 from avnb.prepare.plan import Job, Options, Plan
 
-OFFICIAL = Path(__file__).parents[1].parent / "shared" / "annotations"
+OFFICIAL = Path(__file__).parents[3] / "shared" / "annotations"
 
 
 def official(*names: str) -> list[Path]:

@@ -10,7 +10,7 @@ from avnb import papers
 from avnb.errors import SettingsError
 from avnb.papers.tables import table
 
-TEXTS = Path(__file__).parents[1].parent / "shared" / "papers"
+TEXTS = Path(__file__).parents[3] / "shared" / "papers"
 ROUNDING = 1e-9  # differences of decimal numbers, in float64
 
 # (paper, table): rows and metric columns of each benchmark, counted in the papers.

@@ -304,6 +304,7 @@ def test_hop_that_cannot_be_inverted_is_refused_in_a_sentence():
 
 
 def test_importing_audio_loads_no_audio_library():
-    loaded = "import sys, avnb.networks.spectrograms; print({'librosa', 'scipy', 'torchaudio', 'soundfile'} & set(sys.modules))"
+    libraries = {"librosa", "scipy", "torchaudio", "soundfile"}
+    loaded = f"import sys, avnb.networks.spectrograms; print({libraries} & set(sys.modules))"
     answer = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "set()"

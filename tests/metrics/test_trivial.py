@@ -23,7 +23,7 @@ from avnb.metrics.localization import (
 )
 from avnb.metrics.trivial import NAMES, centre, oracle, random, trivial_maps, whole_image
 
-VGGSS = Path(__file__).parents[1].parent / "shared" / "annotations" / "lvs" / "vggss.json"
+VGGSS = Path(__file__).parents[3] / "shared" / "annotations" / "lvs" / "vggss.json"
 RULES = [TopHalf(), FractionOfMax(0.1), FractionOfMax(0.5), MinMax(0.4), Absolute(0.2)]
 
 boxes = torch.zeros(3, 2, 32, 48)

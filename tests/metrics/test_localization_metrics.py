@@ -37,7 +37,7 @@ from avnb.metrics.localization import (
     upsample,
 )
 
-ANNOTATIONS = Path(__file__).parents[1].parent / "shared" / "annotations"
+ANNOTATIONS = Path(__file__).parents[3] / "shared" / "annotations"
 NAN = float("nan")
 
 

@@ -13,7 +13,7 @@ from avnb.data.benchmarks import BENCHMARKS, Geometry, Protocol, benchmark
 from avnb.errors import SettingsError
 from avnb.metrics.localization import threshold_rule
 
-ANNOTATIONS = Path(__file__).parents[1].parent / "shared" / "annotations"
+ANNOTATIONS = Path(__file__).parents[3] / "shared" / "annotations"
 PROTOCOLS = [(record, protocol) for record in BENCHMARKS.values() for protocol in record.protocols]
 
 

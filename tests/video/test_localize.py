@@ -517,7 +517,7 @@ TEN_MINUTES = """
 import json, re, resource, sys
 from pathlib import Path
 import torch
-from test_video import Ear
+from test_localize import Ear
 from avnb.video.localize import localize_video
 
 torch.set_num_threads(1)
