@@ -191,7 +191,7 @@ def test_one_map_for_all_sources_is_shown_for_each(tiny_store, runs, judged_run,
 def test_a_run_without_maps_is_refused_in_a_sentence(tiny_store, runs, judged_run, tmp_path):
     run = judged_run(tiny_store, tmp_path)
     (run.folder / "maps.safetensors").unlink()
-    with pytest.raises(RunError, match=r"has no maps to look at: judge it with avnb\.evaluate\.judge"):
+    with pytest.raises(RunError, match=r"has no maps to look at: judge it with avnb\.evaluation\.localization\.judge"):
         scrub(tiny_store, run)
 
 
