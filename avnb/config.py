@@ -96,25 +96,6 @@ def did_you_mean(name: str, known: Any) -> str:
     return f' Did you mean "{close[0]}"?' if close else ""
 
 
-def pick_device(name: str) -> str:
-    """Return the device that ``name`` asks for; raise SettingsError where this machine has no such device."""
-    import torch
-
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise SettingsError(f'device = "{name}" is no device; use "auto", "cpu", "cuda", "cuda:1" or "mps".') from None
-    if device.type == "cpu":
-        return "cpu"
-    found = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}.get(device.type, 0)
-    if (device.index or 0) >= found:
-        have = f"{found} of that kind" if found else "none of that kind"
-        raise SettingsError(f'device = "{name}": this machine has {have}; "auto" takes the best there is.')
-    return name
-
-
 def _checked(entry: dataclasses.Field, value: Any) -> Any:
     """Return ``value`` if it is of the field's type and range; whole numbers pass where a float is asked for."""
     name, wanted, meta = entry.name, entry.type, entry.metadata

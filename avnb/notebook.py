@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any, TypeVar
 
-from avnb.config import Settings, pick_device, read_parameters
+from avnb.config import Settings, read_parameters
 from avnb.data.store import ClipShape, Store, open_store
 from avnb.datasets import locate
+from avnb.devices import pick_device
 
 T = TypeVar("T", bound=Settings)
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from avnb import models, paths
-from avnb.config import Settings, did_you_mean, pick_device, read_parameters, setting
+from avnb.config import Settings, did_you_mean, read_parameters, setting
 from avnb.errors import AvnbError, DataError, RunError, SettingsError
 
 
@@ -202,28 +202,6 @@ def test_in_a_plain_mapping_every_name_counts():
 def test_nothing_close_means_no_suggestion():
     assert did_you_mean("zzzz", ["music", "vggsound"]) == ""
     assert did_you_mean("musci", ["music", "vggsound"]) == ' Did you mean "music"?'
-
-
-@pytest.mark.parametrize("name", ["gpu", "", "cuda:", "cuda:-1", "CPU", "cuda:99999999999999999999"])
-def test_a_device_that_is_none_is_refused(name):
-    assert "is no device" in message(SettingsError, pick_device, name)
-
-
-@pytest.mark.parametrize("name", ["cuda:99", "mps:7", "meta", "xpu"])
-def test_a_device_that_this_machine_lacks_is_refused(name):
-    said = message(SettingsError, pick_device, name)
-    assert f'device = "{name}": this machine has' in said
-    assert '"auto"' in said
-
-
-def test_the_cpu_is_always_there(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert [pick_device(name) for name in ("auto", "cpu", "cpu:0")] == ["cpu", "cpu", "cpu"]
-
-
-def test_auto_takes_a_gpu_that_is_there(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert pick_device("auto") == "cuda"
 
 
 @pytest.mark.parametrize("error", [SettingsError, DataError, RunError])

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from avnb.data.clips import Batch, Recipe
-from avnb.data.mixing import mix_waveforms
+from avnb.data.clips import Batch, Recipe, mix_waveforms
 
 ENLARGED = 1.1  # EZ-VSL's released code resizes to 246 and crops 224
 LOUDNESS_DECIBELS = 6.0

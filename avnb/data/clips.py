@@ -84,3 +84,14 @@ class Recipe:
     def clips(self) -> int:
         """How many clips an example is made of."""
         return {"single": 1, "one_frame": 1, "grid": 4}.get(self.geometry, self.sources)
+
+
+def mix_waveforms(
+    sources: Float[Tensor, "batch sources time"], sound: Literal["sum", "mean"] = "sum"
+) -> Float[Tensor, "batch time"]:
+    """Add the waveforms of each mixture, or average them.
+
+    >>> mix_waveforms(torch.tensor([[[1.0, 2.0], [3.0, 4.0]]]), "mean")
+    tensor([[2., 3.]])
+    """
+    return sources.sum(dim=1) if sound == "sum" else sources.mean(dim=1)

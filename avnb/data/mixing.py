@@ -4,15 +4,13 @@ Everything is drawn from a numpy generator, so that the same seed gives the same
 operations without a loop over the batch. Introduced in notebooks/01_data_mixing.ipynb.
 """
 
-from typing import Literal
-
 import numpy as np
 import torch
 from einops import rearrange
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from avnb.data.clips import Batch, Recipe
+from avnb.data.clips import Batch, Recipe, mix_waveforms
 from avnb.data.store import Store
 from avnb.errors import DataError
 
@@ -66,17 +64,6 @@ def draw_partners(
                     )
                 mixture[row, place] = generator.choice(others)
     return mixture
-
-
-def mix_waveforms(
-    sources: Float[Tensor, "batch sources time"], sound: Literal["sum", "mean"] = "sum"
-) -> Float[Tensor, "batch time"]:
-    """Add the waveforms of each mixture, or average them.
-
-    >>> mix_waveforms(torch.tensor([[[1.0, 2.0], [3.0, 4.0]]]), "mean")
-    tensor([[2., 3.]])
-    """
-    return sources.sum(dim=1) if sound == "sum" else sources.mean(dim=1)
 
 
 def side_by_side(

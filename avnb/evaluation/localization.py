@@ -16,6 +16,7 @@ from avnb.data.benchmarks import BENCHMARKS
 from avnb.data.clips import Batch, Recipe
 from avnb.data.mixing import draw_partners, grid_truth, make_batch, sounding_classes
 from avnb.data.store import Store
+from avnb.devices import autocast
 from avnb.errors import DataError, SettingsError
 from avnb.metrics import trivial
 from avnb.metrics.localization import (
@@ -154,13 +155,13 @@ def evaluate(
 
     @torch.inference_mode()
     def look(batch: Batch) -> tuple[Tensor, Tensor | None]:
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+        with autocast(device):
             probabilities = method.recognize(batch.mixture)
             return method.trunk(batch.frames), None if probabilities is None else probabilities.float()
 
     @torch.inference_mode()
     def ask(batch: Batch, asked: Int[Tensor, "batch sources"], features: Tensor) -> Tensor:
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+        with autocast(device):
             return method.localize(batch.frames, batch.mixture, asked, features).float()
 
     bar = tqdm(total=len(mixtures), desc=f"evaluate {trial.subset} {trial.geometry}", disable=not progress, leave=False)

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from avnb.data.mixing import make_batch
 from avnb.data.store import Store
+from avnb.devices import autocast
 from avnb.errors import SettingsError
 from avnb.evaluation.localization import CHUNK, Trial, trials_of
 from avnb.metrics.retrieval import chance, retrieval
@@ -130,7 +131,7 @@ def take_apart(
     rate, front = method.rate, method.spectrogram
     references = method.resample(waveforms)
     mixture = references.sum(dim=1)
-    with torch.autocast(waveforms.device.type, torch.bfloat16, enabled=waveforms.device.type == "cuda"):
+    with autocast(waveforms.device):
         own = method.separate(frames, waveforms.sum(dim=1)).float()
     estimates = {method.settings.METHOD: own}
     for name in others:
@@ -178,7 +179,7 @@ def embeddings(
     bar = tqdm(total=len(clips), desc="embed", unit="clip", disable=not progress, leave=False)
     for start in range(0, len(clips), CHUNK):
         batch = make_batch(store, clips[start : start + CHUNK, None], recipe).to(device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+        with autocast(device):
             vectors = method.embed(batch)
         for name, parts in found.items():
             parts.append(vectors[name][:, 0].float().cpu())

@@ -32,8 +32,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from avnb.config import Settings, setting
-from avnb.data.clips import Batch, Recipe
-from avnb.data.mixing import mix_waveforms
+from avnb.data.clips import Batch, Recipe, mix_waveforms
 from avnb.models.base import Method, Stage
 from avnb.networks.encoders import FrozenLite, LiteProjection, ResNetFrames, ResNetSound, SlimSound
 from avnb.networks.spectrograms import LogMel, MixAndLocalizeLogMel

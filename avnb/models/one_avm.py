@@ -41,6 +41,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy,
 
 from avnb.config import Settings, setting
 from avnb.data.clips import Batch, Recipe
+from avnb.devices import full_precision
 from avnb.errors import DataError, SettingsError
 from avnb.models.base import Method, Stage
 from avnb.networks.encoders import FrozenLite, LiteProjection, ResNetFrames, ResNetSound, SlimSound
@@ -222,7 +223,7 @@ class OneAVM(Method):
     ) -> tuple[Float[Tensor, "pairs sources bands frames"], Float[Tensor, "pairs bands frames"]]:
         """Return the magnitudes of the bands of the sources and of their sum."""
         front = self.spectrogram
-        with torch.autocast(sources.device.type, enabled=False):
+        with full_precision(sources.device):
             spectra = stft(sources, front.n_fft, front.hop, front.padding)
             power = torch.cat([spectra, spectra.sum(dim=1, keepdim=True)], dim=1).abs().square()
             found = (front.filterbank.to(power.dtype) @ power).sqrt()
@@ -299,7 +300,7 @@ class OneAVM(Method):
             )
         waveform = self.resample(mixture)
         masks = self.masks(wanted, waveform, shared)
-        with torch.autocast(waveform.device.type, enabled=False):
+        with full_precision(waveform.device):
             return apply_masks(waveform, self.over_bins(masks.float()), self.spectrogram.n_fft, self.spectrogram.hop)
 
     def masks(

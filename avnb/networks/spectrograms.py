@@ -27,6 +27,7 @@ from jaxtyping import Complex, Float
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from avnb.devices import full_precision
 from avnb.errors import SettingsError
 
 
@@ -43,7 +44,7 @@ class FrontEnd(nn.Module):
         """Return the spectrogram as an image, low frequencies first, on the waveform's device."""
         on_apple = waveform.device.type == "mps"  # which has no float64
         precision = torch.float32 if on_apple else torch.promote_types(waveform.dtype, self.precision)
-        with torch.autocast(waveform.device.type, enabled=False):
+        with full_precision(waveform.device):
             image = self.spectrogram(_at_least(waveform.to(precision), self.n_fft)).unsqueeze(1)
         return image.to(torch.promote_types(waveform.dtype, torch.float32))
 
@@ -69,7 +70,7 @@ class Resampled(nn.Module):
         self.resample, self.front = Resample(rate, front.rate), front
 
     def forward(self, waveform: Float[Tensor, "batch time"]) -> Float[Tensor, "batch 1 bins frames"]:
-        with torch.autocast(waveform.device.type, enabled=False):
+        with full_precision(waveform.device):
             return self.front(self.resample(waveform))
 
 

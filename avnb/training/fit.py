@@ -8,7 +8,6 @@ import hashlib
 import math
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import accumulate
@@ -24,6 +23,7 @@ from avnb.data.augment import augment
 from avnb.data.clips import Batch, Recipe
 from avnb.data.mixing import draw_partners, grid_features, make_batch, shrunk, side_by_side
 from avnb.data.store import Store, cached_array
+from avnb.devices import autocast, repeatable
 from avnb.errors import RunError, SettingsError
 from avnb.metrics.localization import average_precision, in_best_order, upsample
 from avnb.models.base import Method, Stage
@@ -97,7 +97,7 @@ def fit(method: Method, store: Store, run: Run, progress: bool = True) -> list[d
             started = time.perf_counter()
             first, last = _cycle(stages, number)
             cycle = last - first, (done - first) * per_epoch
-            with _repeatable(device):
+            with repeatable(device):
                 steps = _train_epoch(method, examples, stage, optimizer, (number, epoch), *cycle, bar)
             row = {"epoch": done + 1, "stage": stage.name, **steps, **validate(method, examples, stage)}
             seconds = time.perf_counter() - started
@@ -200,7 +200,7 @@ def validate(method: Method, examples: Examples, stage: Stage) -> dict[str, floa
     for recipe, mixtures in _validation_mixtures(examples, stage, settings):
         for start in range(0, len(mixtures) - size + 1, size):
             batch = examples.batch(mixtures[start : start + size], recipe, truth=bool(judged)).to(device)
-            with _autocast(device):
+            with autocast(device):
                 terms = method.loss(batch)
                 losses.append(terms["total"].item())
                 for name in terms:
@@ -259,7 +259,7 @@ def _train_epoch(
         for group in optimizer.param_groups:
             rate = settings.learning_rate * _schedule(settings.schedule, (step + number) / (epochs * steps))
             group["lr"] = rate * group["faster"]
-        with _autocast(device):
+        with autocast(device):
             terms = method.loss(batch)
         if not torch.isfinite(terms["total"]):
             ids = ", ".join(examples.store.ids[clip].decode() for clip in mixture[:3].flatten())
@@ -331,21 +331,3 @@ def _score(row: dict[str, Any]) -> float:
     aps = [row[name] for name in ("val_ap", "val_ap_predicted") if name in row]
     score = sum(aps) / len(aps) if aps else -row["val_loss"]
     return score if math.isfinite(score) else -math.inf
-
-
-@contextmanager
-def _repeatable(device: torch.device) -> Iterator[None]:
-    """Make a CPU's threads add up gradients in a fixed order; else two runs of a seed differ after the first batch."""
-    before = torch.are_deterministic_algorithms_enabled(), torch.utils.deterministic.fill_uninitialized_memory
-    if device.type == "cpu":
-        torch.use_deterministic_algorithms(True)
-        torch.utils.deterministic.fill_uninitialized_memory = False  # costs time and changes no result
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before[0])
-        torch.utils.deterministic.fill_uninitialized_memory = before[1]
-
-
-def _autocast(device: torch.device) -> torch.autocast:
-    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")

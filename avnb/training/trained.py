@@ -11,8 +11,9 @@ from typing import Any
 
 import torch
 
-from avnb.config import Settings, did_you_mean, pick_device
+from avnb.config import Settings, did_you_mean
 from avnb.data.store import Store
+from avnb.devices import pick_device
 from avnb.errors import RunError, SettingsError
 from avnb.models import METHODS
 from avnb.models.base import Method

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from avnb.config import Settings, did_you_mean, setting
 from avnb.data.store import SILENCE, ClipShape
+from avnb.devices import autocast
 from avnb.errors import DataError, RunError, SettingsError
 from avnb.metrics.localization import confidence, upsample
 from avnb.models.base import Method
@@ -220,7 +221,7 @@ class _Asker:
 
     @torch.inference_mode()
     def _recognize(self, heard: Float[Tensor, "batch time"]) -> Float[np.ndarray, "batch classes"]:
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+        with autocast(self.device):
             return self.method.recognize(heard.to(self.device)).float().cpu().numpy()
 
     def pictures(self) -> Iterator[tuple[float, "av.VideoFrame"]]:
@@ -278,7 +279,7 @@ class _Asker:
         self, seen: UInt8[Tensor, "batch 3 height width"], heard: Float[Tensor, "batch time"]
     ) -> Float[np.ndarray, "batch sources rows columns"]:
         asked = self.asked.expand(len(seen), -1).to(self.device)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+        with autocast(self.device):
             return self.method.localize(seen.to(self.device), heard.to(self.device), asked).float().cpu().numpy()
 
     def lay_over(self, moments: Iterator[Moment], path: Path, progress: bool) -> None:

@@ -11,6 +11,7 @@ import torch
 
 from avnb.data.augment import augment
 from avnb.data.clips import Batch, Recipe
+from avnb.devices import autocast
 from avnb.models.avgn import AVGN, AVGNSettings
 
 CLASSES, SIZE, SAMPLES = 11, 224, 66_150  # MUSIC's classes; frames of 224 x 224; 3 s at 22,050 Hz
@@ -50,7 +51,7 @@ def test_step(benchmark, preset, device, sources):
 
     def step():
         examples = augment(batch, recipe, crop=True)
-        with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+        with autocast(device):
             loss = method.loss(examples)["total"]
         optimizer.zero_grad(set_to_none=True)
         loss.backward()

@@ -6,13 +6,12 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from avnb.data.clips import Recipe
+from avnb.data.clips import Recipe, mix_waveforms
 from avnb.data.mixing import (
     draw_partners,
     grid,
     grid_order,
     make_batch,
-    mix_waveforms,
     side_by_side,
     sounding_classes,
 )

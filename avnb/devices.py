@@ -1,0 +1,53 @@
+"""The device a run is on: which one, in what precision it counts there, and whether it counts the same every time."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from avnb.errors import SettingsError
+
+
+def pick_device(name: str) -> str:
+    """Return the device that ``name`` asks for; raise SettingsError where this machine has no such device."""
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise SettingsError(f'device = "{name}" is no device; use "auto", "cpu", "cuda", "cuda:1" or "mps".') from None
+    if device.type == "cpu":
+        return "cpu"
+    found = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}.get(device.type, 0)
+    if (device.index or 0) >= found:
+        have = f"{found} of that kind" if found else "none of that kind"
+        raise SettingsError(f'device = "{name}": this machine has {have}; "auto" takes the best there is.')
+    return name
+
+
+def autocast(device: torch.device | str) -> torch.autocast:
+    """Return the context in which networks are run: bfloat16 where the hardware is made for it, which is a GPU."""
+    kind = torch.device(device).type
+    return torch.autocast(kind, torch.bfloat16, enabled=kind == "cuda")
+
+
+def full_precision(device: torch.device | str) -> torch.autocast:
+    """Return the context that switches `autocast` off, for what half precision would spoil.
+
+    It converts nothing: what was computed in half precision before is the caller's to convert.
+    """
+    return torch.autocast(torch.device(device).type, enabled=False)
+
+
+@contextmanager
+def repeatable(device: torch.device | str) -> Iterator[None]:
+    """Make a CPU's threads add up gradients in a fixed order; else two runs of a seed differ after the first batch."""
+    before = torch.are_deterministic_algorithms_enabled(), torch.utils.deterministic.fill_uninitialized_memory
+    if torch.device(device).type == "cpu":
+        torch.use_deterministic_algorithms(True)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # costs time and changes no result
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0])
+        torch.utils.deterministic.fill_uninitialized_memory = before[1]
