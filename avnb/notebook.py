@@ -7,7 +7,8 @@ from importlib.metadata import version
 from typing import Any, TypeVar
 
 from avnb.config import Settings, read_parameters
-from avnb.data.store import ClipShape, Store, open_store
+from avnb.data.build import open_store
+from avnb.data.store import ClipShape, Store
 from avnb.datasets import locate
 from avnb.devices import pick_device
 

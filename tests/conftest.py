@@ -22,9 +22,10 @@ import torch  # noqa: E402
 from PIL import Image, ImageDraw  # noqa: E402
 from torch.nn.functional import adaptive_avg_pool2d  # noqa: E402
 
+from avnb.data.build import open_store  # noqa: E402
 from avnb.data.folder import write_dataset  # noqa: E402
 from avnb.data.mixing import make_batch  # noqa: E402
-from avnb.data.store import ClipShape, Store, open_store  # noqa: E402
+from avnb.data.store import ClipShape, Store  # noqa: E402
 from avnb.evaluation.localization import trials_of  # noqa: E402
 from avnb.training.runs import Run  # noqa: E402
 

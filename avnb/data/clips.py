@@ -10,6 +10,8 @@ from torch import Tensor
 
 from avnb.data.scene import SceneObject
 
+SILENCE = 1e-4  # peak of a waveform in -1..1 below which nothing is heard
+
 Geometry = Literal["single", "one_frame", "first", "side_by_side", "separate", "grid"]
 
 

@@ -21,7 +21,8 @@ QUALITY = 92
 
 def open_solos(options: Options) -> "Store":
     """Open the prepared folder of solos that ``--videos`` names."""
-    from avnb.data.store import ClipShape, open_store
+    from avnb.data.build import open_store
+    from avnb.data.store import ClipShape
 
     if not (Path(options.videos) / "dataset.json").exists():
         raise DataError(

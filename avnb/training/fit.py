@@ -19,10 +19,11 @@ from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from avnb.data.arrays import cached_array
 from avnb.data.augment import augment
 from avnb.data.clips import Batch, Recipe
 from avnb.data.mixing import draw_partners, grid_features, make_batch, shrunk, side_by_side
-from avnb.data.store import Store, cached_array
+from avnb.data.store import Store
 from avnb.devices import autocast, repeatable
 from avnb.errors import RunError, SettingsError
 from avnb.metrics.localization import average_precision, in_best_order, upsample
@@ -180,7 +181,7 @@ def cached_features(
         bar.close()
 
     mark = f"{type(trunk).__name__}-{'' if shrink == 1 else 'half-'}{hashlib.sha256(wanted.tobytes()).hexdigest()[:8]}"
-    return cached_array(store, mark, (trunk.channels, rows, rows), compute)
+    return cached_array(store.folder / f"{mark}~cache.npy", (len(store), trunk.channels, rows, rows), compute)
 
 
 @torch.no_grad()

@@ -19,7 +19,8 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from avnb.config import Settings, did_you_mean, setting
-from avnb.data.store import SILENCE, ClipShape
+from avnb.data.clips import SILENCE
+from avnb.data.store import ClipShape
 from avnb.devices import autocast
 from avnb.errors import DataError, RunError, SettingsError
 from avnb.metrics.localization import confidence, upsample

@@ -170,7 +170,8 @@ print(json.dumps({"start": first[0], "clock": time.perf_counter() - began, "peak
 STORE = """
 import json, sys, threading, time
 from pathlib import Path
-from avnb.data.store import ClipShape, open_store
+from avnb.data.build import open_store
+from avnb.data.store import ClipShape
 
 def own():
     return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("RssAnon")) / 1024

@@ -13,10 +13,11 @@ import soundfile
 from PIL import Image
 
 from avnb.data.augment import augment
+from avnb.data.build import open_store
 from avnb.data.clips import Recipe
 from avnb.data.folder import write_dataset
 from avnb.data.mixing import draw_partners, make_batch
-from avnb.data.store import ClipShape, open_store
+from avnb.data.store import ClipShape
 
 CLIPS, BATCH = 256, 32
 CLASSES = [f"class {k}" for k in range(8)]
@@ -89,10 +90,11 @@ MANY = """
 import json, re, sys, time
 from pathlib import Path
 import numpy as np
-from avnb.data import store as module
+from avnb.data import build as module
 from avnb.data.folder import read_rows, write_dataset
 from avnb.data.clips import Recipe
 from avnb.data.mixing import draw_partners, make_batch
+from avnb.data.store import ClipShape
 
 count, folder = int(sys.argv[1]), Path(sys.argv[2])
 thing = {"label": "bell", "xyxy": [0.1, 0.2, 0.5, 0.6], "sounding": True}
@@ -101,7 +103,7 @@ rows = [{"id": f"clip{k:07d}", "split": "train", "subset": "solo", "file_name": 
         for k in range(count)]
 write_dataset(folder, "many", ["bell", "drum"], "real", "", rows)
 del rows
-said, shape = {}, module.ClipShape(8, 8000, 0.001)
+said, shape = {}, ClipShape(8, 8000, 0.001)
 
 def timed(name, function):
     started = time.perf_counter()

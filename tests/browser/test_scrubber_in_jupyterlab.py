@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from lab import chromium, notebook_in_lab
 
-from avnb.data.store import ClipShape, open_store
+from avnb.data.build import open_store
+from avnb.data.store import ClipShape
 
 ROOT = Path(__file__).resolve().parents[2]
 ARTEFACTS = ROOT / "outputs" / "browser"  # where the screenshots of the last run are kept
@@ -15,7 +16,8 @@ ARTEFACTS = ROOT / "outputs" / "browser"  # where the screenshots of the last ru
 CELLS = (
     """
 from pathlib import Path
-from avnb.data.store import ClipShape, open_store
+from avnb.data.build import open_store
+from avnb.data.store import ClipShape
 from avnb.training.runs import find_runs
 from avnb.viewing.scrubber import scrub
 store = open_store(Path("{folder}"), ClipShape(), progress=False)

@@ -12,9 +12,11 @@ import soundfile
 import torch
 from PIL import Image
 
-from avnb.data import store as module
+from avnb.data import build as module
+from avnb.data.arrays import cached_array
+from avnb.data.build import open_store, read_frame, read_mask, read_waveform
 from avnb.data.clips import SceneObject
-from avnb.data.store import ClipShape, box_pixels, cached_array, open_store, read_frame, read_mask, read_waveform
+from avnb.data.store import ClipShape, box_pixels
 from avnb.errors import DataError
 
 SHAPE = ClipShape(size=64, rate=8000, seconds=1.0)
@@ -502,8 +504,8 @@ def test_a_cached_array_is_computed_once(simple):
     def compute(array):
         array[:] = np.arange(3)[:, None]
 
-    first = cached_array(store, "features", (5,), compute)
-    second = cached_array(store, "features", (5,), lambda _: pytest.fail("computed again"))
+    first = cached_array(store.folder / "features~cache.npy", (3, 5), compute)
+    second = cached_array(store.folder / "features~cache.npy", (3, 5), lambda _: pytest.fail("computed again"))
     assert second.dtype == np.float16
     assert (first == second).all()
     assert (second == np.arange(3)[:, None]).all()
@@ -518,7 +520,7 @@ def test_an_interrupted_cache_leaves_nothing(simple):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        cached_array(store, "features", (5,), compute)
+        cached_array(store.folder / "features~cache.npy", (3, 5), compute)
     assert set(store.folder.iterdir()) == before
 
 

@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 from films import film, recording, still
 
+from avnb.data.build import read_frame, read_waveform
 from avnb.data.folder import read_info, read_rows
-from avnb.data.store import ClipShape, read_frame, read_waveform
+from avnb.data.store import ClipShape
 from avnb.errors import DataError
 from avnb.prepare import command as prepare
 from avnb.prepare.mask_files import unpickle_array

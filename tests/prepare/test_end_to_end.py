@@ -18,8 +18,9 @@ from films import BLUE, RED, film, number_in, picture, recording, still
 from PIL import Image
 from torch import Tensor, nn
 
+from avnb.data.build import open_store
 from avnb.data.mixing import make_batch
-from avnb.data.store import ClipShape, Store, open_store
+from avnb.data.store import ClipShape, Store
 from avnb.evaluation.localization import Trial, evaluate
 from avnb.models.avgn import AVGNSettings
 from avnb.models.base import Method

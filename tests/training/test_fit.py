@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 
 import avnb.training.fit
+from avnb.data.build import open_store
 from avnb.data.clips import Batch, Recipe
 from avnb.data.mixing import side_by_side
-from avnb.data.store import ClipShape, Store, open_store
+from avnb.data.store import ClipShape, Store
 from avnb.errors import DataError, RunError, SettingsError
 from avnb.models.avgn import AVGN, AVGNSettings
 from avnb.models.base import Method, Stage

@@ -376,7 +376,8 @@ import os, random, signal, sys, time
 from dataclasses import replace
 from pathlib import Path
 import torch
-from avnb.data.store import ClipShape, open_store
+from avnb.data.build import open_store
+from avnb.data.store import ClipShape
 from avnb.errors import RunError
 from avnb.metrics.localization import average_precision
 from avnb.models.avgn import AVGN, AVGNSettings

@@ -9,7 +9,8 @@ import soundfile
 import torch
 from PIL import Image
 
-from avnb.data.store import ClipShape, open_store
+from avnb.data.build import open_store
+from avnb.data.store import ClipShape
 from avnb.errors import DataError, RunError, SettingsError
 from avnb.evaluation.localization import Trial, _score
 from avnb.metrics.localization import threshold_rule, upsample
