@@ -97,7 +97,7 @@ def render(
     from tqdm.auto import tqdm
 
     from avnb.data.folder import write_dataset  # imports torch, which the worker processes need not wait for
-    from avnb.standin.pictures import CLASSES
+    from avnb.standin.instruments import CLASSES
 
     folder = Path(folder)
     places = list_places(seed, COUNTS if counts is None else counts)
@@ -268,7 +268,7 @@ def cast(place: Place, rng: np.random.Generator) -> tuple[tuple[str, ...], tuple
 
     Within a subset the sounding classes are as equally many as its size allows, and so are the pairs of a duet.
     """
-    from avnb.standin.pictures import CLASSES
+    from avnb.standin.instruments import CLASSES
 
     if place.subset == "solo":
         sounding = (place.index % len(CLASSES),)

@@ -15,7 +15,7 @@ from avnb.data.folder import read_info, read_rows
 from avnb.errors import DataError, SettingsError
 from avnb.standin import build as standin
 from avnb.standin.build import COUNTS, SPLITS, SUBSETS, Place, cast, clip_seed, draw, render
-from avnb.standin.pictures import CLASSES
+from avnb.standin.instruments import CLASSES
 from avnb.standin.sounds import PLAYERS, melody
 
 FEW = {("train", "solo"): 11, ("train", "duet"): 3, ("val", "solo"): 3} | dict.fromkeys(

@@ -5,8 +5,10 @@ import pytest
 
 from avnb.errors import SettingsError
 from avnb.standin import pictures
-from avnb.standin.instruments import INSTRUMENTS, box
-from avnb.standin.pictures import CLASSES, CROWDS, Drawing, Pose, Sprite, scene
+from avnb.standin.drawing import Drawing, Pose, Sprite, render
+from avnb.standin.instruments import CLASSES, INSTRUMENTS
+from avnb.standin.pictures import CROWDS, scene
+from avnb.standin.shapes import box
 
 LIGHT = np.array([-1.0, 0.0], np.float32)
 
@@ -149,7 +151,7 @@ def test_an_instrument_fills_about_one_unit(name):
 def test_a_rendered_square_covers_its_area():
     drawing = Drawing()
     drawing.fill(box(-0.5, -0.5, 0.5, 0.5), np.array([1.0, 0.0, 0.0]))
-    sprite = pictures.render(drawing, Pose(length=40, turn=0.3))
+    sprite = render(drawing, Pose(length=40, turn=0.3))
     assert sprite.coverage.sum() == pytest.approx(1600, rel=0.01)  # anti-aliasing rounds to 1/255
     assert np.allclose(sprite.colour[sprite.coverage == 1], (1, 0, 0))
 
