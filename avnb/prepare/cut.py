@@ -24,6 +24,7 @@ from PIL import Image
 from avnb.errors import DataError
 from avnb.prepare.mask_files import read_mask_file
 from avnb.prepare.plan import SIDE, Cut, Job, Thing
+from avnb.pyav import open_media
 
 QUALITY = 92  # of the JPEG files
 NEAREST = 1 / 60  # seconds; half a frame at 30 a second, so that a time taken from one finds that frame
@@ -94,7 +95,7 @@ def _open(path: str) -> av.container.InputContainer:
     """Open a media file: only the file itself, in a format that holds media."""
     options = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
     try:
-        container = av.open(f"file:{path}", container_options=options, metadata_errors="ignore")
+        container = open_media(f"file:{path}", container_options=options)
     except av.error.FFmpegError as error:
         raise DataError(f"cannot be opened ({_said(error)})") from None
     for stream in (*container.streams.video, *container.streams.audio):
@@ -115,7 +116,7 @@ def _length(container: av.container.InputContainer) -> float:
     stream = container.streams.audio[0]
     if stream.rate < SLOWEST:
         raise DataError(f"its header says that its sound has {stream.rate} samples a second")
-    if stream.duration is not None and stream.time_base is not None:
+    if stream.duration is not None and stream.time_base:
         length = float(stream.duration * stream.time_base)
     elif container.duration is not None:
         length = container.duration / av.time_base

@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float, UInt8
 
 from avnb.metrics.localization import upsample
+from avnb.pyav import open_media
 from avnb.video.reader import Media, Planes, sound_stream, upright_planes
 
 if TYPE_CHECKING:
@@ -147,10 +148,8 @@ class _SoundTrack:
     """The sound of a file on its way into another, as far as the pictures have come."""
 
     def __init__(self, file: Any, media: Media) -> None:
-        import av
-
         self.file, self.start = file, media.start
-        self.source = av.open(str(media.path))
+        self.source = open_media(media.path)
         self.stream = sound_stream(self.source)
         context = self.stream.codec_context
         self.copies = context.codec.canonical_name in COPIED

@@ -16,6 +16,7 @@ from jaxtyping import Float32, UInt8
 
 from avnb.errors import DataError
 from avnb.paths import shown
+from avnb.pyav import open_media
 
 if TYPE_CHECKING:
     import av
@@ -60,7 +61,7 @@ def look_at(path: str | Path) -> Media:
     if (photo := _photo_size(path)) is not None:
         return Media(path, photo, False, None, photo=True)
     try:
-        with av.open(str(path)) as container:
+        with open_media(path) as container:
             picture, sound = picture_stream(container), sound_stream(container)
             size, aspect = (None, Fraction(1)) if picture is None else _upright_size(container, picture, path)
             lasts = container.duration / av.time_base if container.duration else None
@@ -220,7 +221,7 @@ def _decoded(media: Media, what: str) -> Iterator[Any]:
     import av
 
     broken, last = 0, 0.0
-    with av.open(str(media.path)) as container:
+    with open_media(media.path) as container:
         stream = picture_stream(container) if what == "pictures" else sound_stream(container)
         stream.thread_type = "AUTO"
         packets = container.demux(stream)
@@ -270,7 +271,7 @@ def _upright_size(
     """Return (height, width) of the first picture that can be decoded, as it is to be seen, and a pixel's aspect."""
     import av
 
-    aspect = stream.sample_aspect_ratio or Fraction(1)
+    aspect = Fraction(stream.sample_aspect_ratio or 1)
     for packet in container.demux(stream):
         try:
             for frame in packet.decode():
