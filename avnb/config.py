@@ -40,7 +40,7 @@ class Settings:
 
     dataset: str = setting("music", doc="a folder of data/, or a benchmark of the papers")
     origin: str = setting("any", among=("any", "real"), doc='"real" refuses the stand-in')
-    preset: str = setting("auto", among=("auto", "quick", "paper"), doc='"auto": quick on a CPU, paper on a GPU')
+    preset: str = setting("auto", among=("auto", "quick", "paper"), doc='"auto": paper on a GPU, if the clips are real')
     device: str = setting("auto", doc='"auto", "cpu", "cuda", "cuda:1", "mps"')
     seed: int = setting(0, low=0, high=2**31 - 1, doc="of the weights, the mixtures and the stand-in's order")
     epochs: int = setting(0, low=0, high=100_000, doc="0: the preset's")
@@ -56,12 +56,14 @@ class Settings:
         for entry in fields(self):
             object.__setattr__(self, entry.name, _checked(entry, getattr(self, entry.name)))
 
-    def resolve(self, device: str) -> Self:
-        """Return the settings with every "the preset's" filled in for a run on ``device``.
+    def resolve(self, device: str, origin: str = "stand-in") -> Self:
+        """Return the settings with every "the preset's" filled in for a run on ``device`` and clips of this ``origin``.
 
-        Only a field's default stands for the preset's: a weight decay of 0 that was asked for stays 0.
+        Only a field's default stands for the preset's: a weight decay of 0 that was asked for stays 0. ``origin`` is
+        what the data's dataset.json says; a stand-in gets the quick preset on whatever device.
         """
-        preset = ("quick" if device == "cpu" else "paper") if self.preset == "auto" else self.preset
+        auto = "paper" if origin == "real" and device != "cpu" else "quick"
+        preset = auto if self.preset == "auto" else self.preset
         unset = {entry.name for entry in fields(self) if getattr(self, entry.name) == entry.default}
         filled = {name: value for name, value in self.PRESETS[preset].items() if name in unset}
         return replace(self, preset=preset, device=device, **filled)

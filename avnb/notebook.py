@@ -24,8 +24,9 @@ def start(cls: type[T], namespace: Mapping[str, Any], progress: bool = True) -> 
     or DataError, in a sentence, before anything is trained.
     """
     settings = read_parameters(cls, namespace)
-    settings = settings.resolve(pick_device(settings.device))
+    device = pick_device(settings.device)
     store = open_store(locate(settings.dataset, settings.origin, progress).folder, ClipShape(), progress)
+    settings = settings.resolve(device, store.origin)
     told = ", ".join(f"{name} {version(name)}" for name in VERSIONS)
     print(f"Python {platform.python_version()}, {told}; device {settings.device}, preset {settings.preset}")
     print(store.report)

@@ -1,6 +1,8 @@
 """Settings: types, ranges, presets, and what counts as a parameter in a notebook; and the folders they lead to."""
 
+import json
 import math
+import shutil
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import ClassVar
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 from avnb import models, paths
 from avnb.config import Settings, did_you_mean, read_parameters, setting
 from avnb.errors import AvnbError, DataError, RunError, SettingsError
+from avnb.notebook import start
 
 
 @dataclass(frozen=True)
@@ -108,8 +111,28 @@ def test_resolve_fills_what_was_left_to_the_preset():
     assert (settings.epochs, settings.weight_decay, settings.schedule, settings.width) == (3, 0.01, "one_cycle", 8)
 
 
-def test_auto_takes_the_paper_s_preset_on_a_gpu():
-    assert OfAMethod().resolve("cuda:1").epochs == 100
+@pytest.mark.parametrize(
+    ("device", "origin", "preset"),
+    [
+        ("cpu", "real", "quick"),
+        ("cpu", "stand-in", "quick"),
+        ("cuda:1", "real", "paper"),
+        ("mps", "real", "paper"),
+        ("cuda", "stand-in", "quick"),  # make demo is the same few minutes on every machine
+    ],
+)
+def test_auto_takes_the_paper_s_preset_for_real_clips_on_a_gpu_alone(device, origin, preset):
+    assert OfAMethod().resolve(device, origin).preset == preset
+
+
+@pytest.mark.parametrize(("origin", "preset"), [("real", "paper"), ("stand-in", "quick")])
+def test_a_notebook_s_preset_depends_on_the_clips_it_found(workspace, tiny_folder, monkeypatch, origin, preset):
+    shutil.copytree(tiny_folder, workspace / "data/tiny")
+    path = workspace / "data/tiny/dataset.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"origin": origin}))
+    monkeypatch.setattr("avnb.notebook.pick_device", lambda name: "cuda")
+    settings, _ = start(OfAMethod, {"dataset": "tiny"}, progress=False)
+    assert settings.preset == preset
 
 
 def test_a_named_preset_stays_on_any_device():
