@@ -26,7 +26,7 @@ from avnb.data.build import open_store  # noqa: E402
 from avnb.data.folder import write_dataset  # noqa: E402
 from avnb.data.mixing import make_batch  # noqa: E402
 from avnb.data.store import ClipShape, Store  # noqa: E402
-from avnb.evaluation.localization import trials_of  # noqa: E402
+from avnb.evaluation.trials import trials_of  # noqa: E402
 from avnb.training.runs import Run  # noqa: E402
 
 CLASSES = ("bell", "drum", "horn", "whistle")
@@ -95,7 +95,7 @@ def judged_run() -> Callable[..., Run]:
             soft = adaptive_avg_pool2d(batch.truth, (14, 14 * batch.truth.shape[-1] // batch.truth.shape[-2]))
             seen = soft + noise * 0.2 * torch.rand(soft.shape, generator=generator)
             parts = {"maps": seen, "classes": batch.source_classes, "mixtures": torch.from_numpy(mixtures)}
-            maps |= {f"{trial.subset}-{trial.geometry}/{name}": value for name, value in parts.items()}
+            maps |= {f"{trial.key}/{name}": value for name, value in parts.items()}
         run.folder.mkdir(parents=True)
         run.save_maps(maps)
         run.write_json("metrics.json", {"origin": store.origin, "rows": []})

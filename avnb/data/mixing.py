@@ -104,6 +104,12 @@ def grid_truth(store: Store, mixture: Int[np.ndarray, "batch 4"]) -> Float[Tenso
     return _lay_out_truth(store, mixture, Recipe(4, "grid"), sounding_classes(store, mixture))
 
 
+def truth_of(store: Store, mixture: Int[np.ndarray, "batch clips"], recipe: Recipe) -> Float[Tensor, "_ _ _ _"]:
+    """Return the ``truth`` that `make_batch` would give the mixtures, without reading their frames and sounds."""
+    sounding = mixture[:, : min(recipe.sources, recipe.clips)]
+    return _lay_out_truth(store, mixture, recipe, sounding_classes(store, sounding))
+
+
 def grid_order(mixture: Int[np.ndarray, "batch 4"]) -> Int[Tensor, "batch 4"]:
     """Return which clip of each mixture lies in each tile of its 2x2 scene: any order, the same for the same mixture.
 

@@ -1,1 +1,22 @@
-"""What a method is asked on a benchmark, and the rows that come of it."""
+"""What methods are asked, and the rows of numbers that come of it."""
+
+from avnb.evaluation.localization import evaluate, judge
+from avnb.evaluation.retrieval import judge_retrieval
+from avnb.evaluation.rows import pick
+from avnb.evaluation.separation import judge_listening, judge_separation, take_apart
+from avnb.evaluation.trials import Trial, duet_trial, published_rule, synthetic_trial, trials_of
+
+__all__ = [
+    "Trial",
+    "duet_trial",
+    "evaluate",
+    "judge",
+    "judge_listening",
+    "judge_retrieval",
+    "judge_separation",
+    "pick",
+    "published_rule",
+    "synthetic_trial",
+    "take_apart",
+    "trials_of",
+]

@@ -1,23 +1,26 @@
 """Method x benchmark -> rows: one evaluation for every method, with the rows that need no model beside it.
 
-Introduced in notebooks/04_avgn.ipynb.
+First everything is asked, without the truth at hand; then everything is scored. Introduced in notebooks/04_avgn.ipynb.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from avnb.data.benchmarks import BENCHMARKS
-from avnb.data.clips import Batch, Recipe
-from avnb.data.mixing import draw_partners, grid_truth, make_batch, sounding_classes
+from avnb.data.clips import Batch
+from avnb.data.mixing import grid_truth, make_batch, sounding_classes, truth_of
 from avnb.data.store import Store
 from avnb.devices import autocast
-from avnb.errors import DataError, SettingsError
+from avnb.errors import SettingsError
+from avnb.evaluation.chunks import chunks
+from avnb.evaluation.rows import protocol_of, training_of
+from avnb.evaluation.trials import Trial
 from avnb.metrics import trivial
 from avnb.metrics.localization import (
     ThresholdRule,
@@ -35,90 +38,25 @@ from avnb.metrics.localization import (
 from avnb.models.base import Method
 from avnb.training.runs import Run
 
-CHUNK = 12  # images judged at once: three sources side by side take 0.8 GB at 24
 THRESHOLDS = (0.1, 0.3, 0.5)
+
+Part = dict[str, Tensor]  # the scores of some mixtures: a value a source or a mixture
 
 
 @dataclass(frozen=True)
-class Trial:
-    """What a method is asked: which clips, how many sources, how their frames lie, and when a pixel counts as found.
+class Answers:
+    """What a method says of a trial's mixtures, on the CPU, before anyone looks at the truth.
 
-    ``subset`` names the clips; ``limit`` (0: all) how many mixtures at most, drawn evenly. With ``silence`` the maps of
-    the classes that do not sound are judged as well, where the sources are in one picture.
+    ``maps`` are those of the true ``classes``, or nameless. ``named`` are the classes that the method itself hears, and
+    ``own`` their maps (where sources are in one picture); ``every`` are the maps of all classes, where silence counts.
     """
 
-    subset: str
-    sources: int = 1
-    geometry: str = "single"
-    threshold_rule: str = "top_half"
-    split: str = "test"
-    limit: int = 0
-    silence: bool = False
-
-    def mixtures(self, store: Store) -> Int[np.ndarray, "mixtures clips"]:
-        """Return the test mixtures: the same for every method and seed."""
-        recipe = self.recipe
-        chosen = pool = self.clips(store)  # partners, too, have ground truth and one class
-        if len(chosen) == 0:
-            raise DataError(f'"{store.name}" has no {self.split} clips with ground truth for {self}.')
-        if self.limit:
-            chosen = chosen[np.linspace(0, len(chosen) - 1, min(self.limit, len(chosen))).round().astype(int)]
-        generator = np.random.default_rng([2023, self.sources])
-        return draw_partners(store, chosen, pool, recipe.clips, generator, recipe.distinct_classes)
-
-    def clips(self, store: Store) -> Int[np.ndarray, " clips"]:
-        """Return the clips that can be judged: with ground truth, and as many sounding classes as are asked for."""
-        mixed = self.recipe.clips > 1
-        chosen = store.select(self.split, "solo" if mixed else self.subset)
-        chosen = chosen[store.has_truth(chosen)]
-        return chosen[store.labels[chosen].sum(axis=1) == (1 if mixed else self.sources)]
-
-    @property
-    def in_one_picture(self) -> bool:
-        """Whether several sources are seen together, so that their maps can be joined (PIAP)."""
-        return self.sources > 1 and self.geometry != "separate"
-
-    @property
-    def counts_silence(self) -> bool:
-        """Whether there is NSA."""
-        return self.geometry == "grid" or (self.silence and self.in_one_picture)
-
-    @property
-    def recipe(self) -> Recipe:
-        """How the mixtures are made."""
-        return Recipe(self.sources, self.geometry)
-
-
-def trials_of(store: Store, limit: int = 0) -> list[Trial]:
-    """Return the trials that a benchmark's clips allow: its own subsets, and duets and trios side by side."""
-    subsets = {subset for split, subset in store.count() if split == "test"}
-    trials = [Trial(name, limit=limit) for name in ("solo", "photo", "test") if name in subsets]
-    if "solo" in subsets:
-        trials += [Trial(name, n, "side_by_side", limit=limit) for name, n in (("duet", 2), ("trio", 3))]
-    if "duet" in subsets:
-        trials.append(Trial("duet", 2, "one_frame", limit=limit))
-
-    def allowed(trial: Trial) -> bool:
-        heard = int(store.labels[trial.clips(store)].any(axis=0).sum())  # classes; none without ground truth
-        return heard >= (trial.sources if trial.recipe.clips > 1 else 1)
-
-    return [trial for trial in trials if allowed(trial)]
-
-
-def synthetic_trial(store: Store, limit: int = 0) -> Trial:
-    """Return the trial of 2x2 scenes made from the test solos, of which two sound and two are silent (DSOL, 4.1).
-
-    It costs more than the others (a map of every class is judged) and is therefore none of ``trials_of``. Raises
-    DataError where the solos have fewer than the four classes that a scene takes.
-    """
-    trial = Trial("synthetic", 2, "grid", published_rule(store.name, "synthetic", "dsol"), limit=limit)
-    heard = int(store.labels[trial.clips(store)].any(axis=0).sum())
-    if heard < trial.recipe.clips:
-        raise DataError(
-            f'"{store.name}" cannot provide 2x2 scenes: they take four classes, and its test solos with ground truth '
-            f"have {heard}."
-        )
-    return trial
+    mixtures: Int[np.ndarray, "mixtures clips"]
+    classes: Int[Tensor, "mixtures sources"]
+    maps: Float[Tensor, "mixtures sources h w"]
+    named: Int[Tensor, "mixtures sources"] | None = None
+    own: Float[Tensor, "mixtures sources h w"] | None = None
+    every: Float[Tensor, "mixtures every h w"] | None = None
 
 
 def evaluate(
@@ -140,92 +78,22 @@ def evaluate(
     the row "flat" shows to be 100 for a map that says nothing. On 2x2 scenes they have the mean value of the maps "on
     sounding" objects and "on silent" ones, too.
     """
-    from tqdm.auto import tqdm
-
-    classes = method.CLASSES if classes is None else (classes,) if isinstance(classes, str) else tuple(classes)
-    if unknown := [how for how in classes if how not in method.CLASSES]:
-        known = ", ".join(f'"{how}"' for how in method.CLASSES)
+    ways = method.CLASSES if classes is None else (classes,) if isinstance(classes, str) else tuple(classes)
+    if unknown := [way for way in ways if way not in method.CLASSES]:
+        known = ", ".join(f'"{way}"' for way in method.CLASSES)
         raise SettingsError(f'classes = "{unknown[0]}": {method.settings.METHOD} can be judged with {known}.')
     device, rule = torch.device(method.settings.device), threshold_rule(trial.threshold_rule)
-    mixtures = trial.mixtures(store)
-    scores: dict[tuple[str, str], list[dict[str, Tensor]]] = {}
-    shown: dict[str, list[Tensor]] = {"maps": [], "classes": []}
-    method.eval()
-    chance = torch.Generator().manual_seed(0)
-
-    @torch.inference_mode()
-    def look(batch: Batch) -> tuple[Tensor, Tensor | None]:
-        with autocast(device):
-            probabilities = method.recognize(batch.mixture)
-            return method.trunk(batch.frames), None if probabilities is None else probabilities.float()
-
-    @torch.inference_mode()
-    def ask(batch: Batch, asked: Int[Tensor, "batch sources"], features: Tensor) -> Tensor:
-        with autocast(device):
-            return method.localize(batch.frames, batch.mixture, asked, features).float()
-
-    bar = tqdm(total=len(mixtures), desc=f"evaluate {trial.subset} {trial.geometry}", disable=not progress, leave=False)
-    for start in range(0, len(mixtures), CHUNK):
-        part = mixtures[start : start + CHUNK]
-        batch = make_batch(store, part, trial.recipe, truth=True).to(device)
-        features, probabilities = look(batch)  # once, whatever is asked
-        small = ask(batch, batch.source_classes, features)
-        # Frames of their own ("separate") have a row per source; from here on it is a row per mixture.
-        asked, small, truth = (
-            value.reshape(len(part), trial.sources, *value.shape[2:])
-            for value in (batch.source_classes, small, batch.truth)
-        )
-        maps = upsample(small, truth.shape[-2:])
-        if "best_pairing" in classes:
-            order = in_best_order(maps, truth)
-            small, maps = (value[torch.arange(len(part), device=device)[:, None], order] for value in (small, maps))
-        shown["maps"].append(small.cpu())
-        shown["classes"].append(asked.cpu())
-        judged = {}
-        if trial.counts_silence:
-            silence = _Silence.of(store, part, batch, trial)
-        if given := set(classes) - {"predicted"}:
-            key = method.settings.METHOD, given.pop()
-            judged[key] = _score(maps, truth, rule)
-            if trial.counts_silence and "best_pairing" in classes:
-                judged[key] |= silence.score(maps, None)
-            elif trial.counts_silence:
-                every = torch.arange(len(store.classes), device=device).expand(len(part), -1)
-                judged[key] |= silence.score(maps, upsample(ask(batch, every, features), truth.shape[-2:]))
-        if "predicted" in classes and probabilities is not None:
-            own = probabilities.reshape(len(part), -1, probabilities.shape[-1])[:, 0].topk(trial.sources).indices
-            named = (asked[:, :, None] == own[:, None]).any(dim=2)
-            joint = maps  # what the method would show: the maps of its own classes
-            if trial.in_one_picture and not named.all():
-                joint = upsample(ask(batch, own, features), truth.shape[-2:])
-            judged[method.settings.METHOD, "predicted"] = _score(maps, truth, rule, named, joint)
-        for name in trivial.NAMES:
-            if name == "random":  # one after the other, so that it does not matter how many are judged at once
-                candidate = trivial.random(truth.shape[-2:], truth.shape[:2].numel(), chance).to(device)
-                candidate = candidate.reshape(truth.shape)
-            else:
-                candidate = trivial.trivial_maps(name, truth)
-            judged[name, "none"] = _score(candidate, truth, rule)
-            if trial.counts_silence:
-                unheard = torch.zeros_like(candidate) if name == "oracle" else candidate
-                judged[name, "none"] |= silence.score(candidate, unheard[:, :1].expand(-1, len(store.classes), -1, -1))
-        if trial.counts_silence:  # a softmax over the classes that knows nothing
-            flat = torch.full_like(truth, 1 / len(store.classes))
-            score = silence.score(flat, flat[:, :1].expand(-1, len(store.classes), -1, -1))
-            judged["flat", "none"] = _score(flat, truth, rule) | score
-        for key, score in judged.items():
-            scores.setdefault(key, []).append(score)
-        bar.update(len(part))
-    bar.close()
+    answers = ask(method, store, trial, ways, progress)
+    if "best_pairing" in ways:
+        answers = _paired(answers, store, trial, device)
+    scores = _scores_of_answers(answers, store, trial, ways, rule, device, progress)
+    about = method.settings.METHOD, store, trial, len(answers.mixtures)
     rows = [
-        {
-            "method": name, "benchmark": store.name, "subset": trial.subset, "sources": trial.sources,
-            "geometry": trial.geometry, "classes": how, "threshold_rule": rule.name, "clips": len(mixtures),
-            "origin": store.origin, **_summary(parts, trial),
-        }
-        for (name, how), parts in scores.items()
-    ]  # fmt: skip
-    return rows, {name: torch.cat(parts) for name, parts in shown.items()} | {"mixtures": torch.from_numpy(mixtures)}
+        protocol_of(*about, way, rule.name, training_of(method.settings)) | _summary(parts, trial)
+        for way, parts in scores.items()
+    ]
+    shown = {"maps": answers.maps, "classes": answers.classes, "mixtures": torch.from_numpy(answers.mixtures)}
+    return rows + rows_without_model(store, trial, device), shown
 
 
 def judge(
@@ -236,24 +104,170 @@ def judge(
     for trial in trials:
         found, shown = evaluate(method, store, trial, progress=progress)
         rows += found
-        maps |= {f"{trial.subset}-{trial.geometry}/{name}": value for name, value in shown.items()}
+        maps |= {f"{trial.key}/{name}": value for name, value in shown.items()}
     run.write_json("metrics.json", {"origin": store.origin, "settings": method.settings.as_dict(), "rows": rows})
     run.save_maps(maps)
     return rows
 
 
-def pick(rows: Iterable[dict[str, Any]], **wanted: Any) -> list[dict[str, Any]]:
-    """Return the rows whose entries are as wanted: ``pick(rows, subset="duet", classes=("oracle", "none"))``."""
-    allowed = {name: value if isinstance(value, tuple) else (value,) for name, value in wanted.items()}
-    return [row for row in rows if all(row[name] in values for name, values in allowed.items())]
+# -------------------------------------------------------------------------------------------------------------- asking
 
 
-def published_rule(benchmark: str, subset: str, paper: str) -> str:
-    """Return the threshold rule with which ``paper`` judged the subset; "top_half" where it names none."""
-    if benchmark not in BENCHMARKS:
-        return "top_half"
-    rules = {protocol.subset: protocol.threshold_rules for protocol in BENCHMARKS[benchmark].protocols}
-    return rules.get(subset, {}).get(paper, "top_half")
+def ask(method: Method, store: Store, trial: Trial, ways: Iterable[str], progress: bool = True) -> Answers:
+    """Ask the method for all that the ``ways`` need to be scored."""
+    from tqdm.auto import tqdm
+
+    device, mixtures = torch.device(method.settings.device), trial.mixtures(store)
+    method.eval()
+    found: dict[str, list[Tensor]] = {}
+    label = f"ask {trial.subset} {trial.geometry}"
+    bar = tqdm(total=len(mixtures), desc=label, unit="mixture", disable=not progress, leave=False)
+    for part in chunks(len(mixtures), device):
+        batch = make_batch(store, mixtures[part], trial.recipe).to(device)
+        for name, value in _ask_some(method, batch, trial, set(ways)).items():
+            found.setdefault(name, []).append(value.cpu())
+        bar.update(part.stop - part.start)
+    bar.close()
+    return Answers(mixtures, **{name: torch.cat(parts) for name, parts in found.items()})
+
+
+@torch.inference_mode()
+def _ask_some(method: Method, batch: Batch, trial: Trial, ways: set[str]) -> Part:
+    """Return the fields of Answers for one batch."""
+    device = batch.frames.device
+
+    def look() -> tuple[Tensor, Tensor | None]:
+        with autocast(device):
+            probabilities = method.recognize(batch.mixture)
+            return method.trunk(batch.frames), None if probabilities is None else probabilities.float()
+
+    def maps_of(classes: Int[Tensor, "batch _"]) -> Tensor:
+        with autocast(device):
+            return method.localize(batch.frames, batch.mixture, classes, features).float()
+
+    features, probabilities = look()  # once, whatever is asked
+    # Frames of their own ("separate") have a row per source; from here on it is a row per mixture.
+    classes, maps = (
+        value.reshape(-1, trial.sources, *value.shape[2:])
+        for value in (batch.source_classes, maps_of(batch.source_classes))
+    )
+    found = {"classes": classes, "maps": maps}
+    if trial.counts_silence and ways - {"predicted", "best_pairing"}:
+        every = torch.arange(batch.labels.shape[1], device=device)
+        found["every"] = maps_of(every.expand(len(maps), -1))
+    if "predicted" in ways and probabilities is not None:
+        heard = probabilities.reshape(len(maps), -1, probabilities.shape[-1])[:, 0]
+        named = found["named"] = heard.topk(trial.sources).indices
+        if trial.in_one_picture:
+            known = (classes[:, :, None] == named[:, None]).any(dim=2)
+            found["own"] = maps if known.all() else maps_of(named)
+    return found
+
+
+# ------------------------------------------------------------------------------------------------------------- scoring
+
+
+def _truth(store: Store, mixtures: np.ndarray, trial: Trial, device: torch.device) -> Tensor:
+    """Return where each source truly is, [mixtures, sources, height, width]."""
+    truth = truth_of(store, mixtures, trial.recipe)
+    return truth.reshape(-1, trial.sources, *truth.shape[2:]).to(device)
+
+
+def _paired(answers: Answers, store: Store, trial: Trial, device: torch.device) -> Answers:
+    """Return the answers with nameless maps in the order that suits the sources best."""
+    ordered = []
+    for part in chunks(len(answers.mixtures), device):
+        truth, maps = _truth(store, answers.mixtures[part], trial, device), answers.maps[part]
+        order = in_best_order(upsample(maps.to(device), truth.shape[-2:]), truth).cpu()
+        ordered.append(maps[torch.arange(len(maps))[:, None], order])
+    return replace(answers, maps=torch.cat(ordered))
+
+
+def _scores_of_answers(
+    answers: Answers,
+    store: Store,
+    trial: Trial,
+    ways: Iterable[str],
+    rule: ThresholdRule,
+    device: torch.device,
+    progress: bool,
+) -> dict[str, list[Part]]:
+    """Return the scores of each way of asking, some mixtures at a time."""
+    from tqdm.auto import tqdm
+
+    given = next((way for way in ways if way != "predicted"), None)
+    scores: dict[str, list[Part]] = {}
+    label = f"judge {trial.subset} {trial.geometry}"
+    bar = tqdm(total=len(answers.mixtures), desc=label, unit="mixture", disable=not progress, leave=False)
+    for part in chunks(len(answers.mixtures), device):
+        truth = _truth(store, answers.mixtures[part], trial, device)
+
+        def large(maps: Tensor, part: slice = part, size: tuple[int, int] = truth.shape[-2:]) -> Tensor:
+            return upsample(maps[part].to(device), size)
+
+        maps = large(answers.maps)
+        if given is not None:
+            score = _score(maps, truth, rule)
+            if trial.counts_silence:
+                silence = _Silence.of(store, answers.mixtures[part], truth, trial)
+                score |= silence.score(maps, None if answers.every is None else large(answers.every))
+            scores.setdefault(given, []).append(score)
+        if answers.named is not None:
+            known = (answers.classes[part, :, None] == answers.named[part, None]).any(dim=2).to(device)
+            joint = maps if answers.own is None else large(answers.own)  # what the method itself would show
+            scores.setdefault("predicted", []).append(_score(maps, truth, rule, known, joint))
+        bar.update(len(truth))
+    bar.close()
+    return scores
+
+
+_without_model: "WeakKeyDictionary[Store, dict[tuple[Trial, str], list[dict[str, Any]]]]" = WeakKeyDictionary()
+
+
+def rows_without_model(store: Store, trial: Trial, device: torch.device) -> list[dict[str, Any]]:
+    """Return the rows of what needs no model: the same for every method, and made once for a store and a trial."""
+    kept = _without_model.setdefault(store, {})
+    if (trial, device.type) not in kept:
+        rule, mixtures = threshold_rule(trial.threshold_rule), trial.mixtures(store)
+        scores: dict[tuple[str, str], list[Part]] = {}
+        chance = torch.Generator().manual_seed(0)
+        for part in chunks(len(mixtures), device):
+            for key, score in _score_without_model(store, mixtures[part], trial, rule, chance, device).items():
+                scores.setdefault(key, []).append(score)
+        kept[trial, device.type] = [
+            protocol_of(name, store, trial, len(mixtures), way, rule.name) | _summary(parts, trial)
+            for (name, way), parts in scores.items()
+        ]
+    return [dict(row) for row in kept[trial, device.type]]
+
+
+def _score_without_model(
+    store: Store,
+    mixtures: Int[np.ndarray, "batch clips"],
+    trial: Trial,
+    rule: ThresholdRule,
+    chance: torch.Generator,
+    device: torch.device,
+) -> dict[tuple[str, str], Part]:
+    """Return the scores of each row that needs no model and of each way of asking it."""
+    truth, classes = _truth(store, mixtures, trial, device), len(store.classes)
+    silence = _Silence.of(store, mixtures, truth, trial) if trial.counts_silence else None
+    judged = {}
+    for name in trivial.NAMES:
+        if name == "random":  # one after the other, so that it does not matter how many are judged at once
+            maps = trivial.random(truth.shape[-2:], truth.shape[:2].numel(), chance).to(device).reshape(truth.shape)
+        else:
+            maps = trivial.trivial_maps(name, truth)
+        score = judged[name, "none"] = _score(maps, truth, rule)
+        if silence:
+            unheard = torch.zeros_like(maps) if name == "oracle" else maps
+            score |= silence.score(maps, unheard[:, :1].expand(-1, classes, -1, -1))
+    if silence:  # a softmax over the classes that knows nothing
+        flat = torch.full_like(truth, 1 / classes)
+        judged["flat", "none"] = _score(flat, truth, rule) | silence.score(
+            flat, flat[:, :1].expand(-1, classes, -1, -1)
+        )
+    return judged
 
 
 def _score(
@@ -262,7 +276,7 @@ def _score(
     rule: ThresholdRule,
     named: Bool[Tensor, "batch sources"] | None = None,
     joint: Float[Tensor, "batch sources height width"] | None = None,
-) -> dict[str, Tensor]:
+) -> Part:
     """Return "ap" and "iou" per source, [batch, sources], 0 where not ``named``, and "piap" per image, [batch]."""
     flat, flat_truth = maps.flatten(0, 1), truth.flatten(0, 1)
     ap = average_precision(flat, flat_truth).reshape(truth.shape[:2])
@@ -282,18 +296,19 @@ class _Silence:
     classes: Int[Tensor, "batch silent"] | None = None
 
     @classmethod
-    def of(cls, store: Store, mixtures: Int[np.ndarray, "batch clips"], batch: Batch, trial: Trial) -> "_Silence":
+    def of(cls, store: Store, mixtures: Int[np.ndarray, "batch clips"], truth: Tensor, trial: Trial) -> "_Silence":
+        heard = trial.sources
+        unheard = store.read_labels(mixtures[:, :heard]).amax(dim=1).to(truth.device) == 0
         if trial.geometry != "grid":
-            return cls(batch.truth, batch.labels == 0)
-        device, heard = batch.frames.device, batch.source_classes.shape[1]
-        classes = torch.from_numpy(sounding_classes(store, mixtures)[:, heard:]).to(device)
-        return cls(batch.truth, batch.labels == 0, grid_truth(store, mixtures)[:, heard:].to(device), classes)
+            return cls(truth, unheard)
+        classes = torch.from_numpy(sounding_classes(store, mixtures)[:, heard:]).to(truth.device)
+        return cls(truth, unheard, grid_truth(store, mixtures)[:, heard:].to(truth.device), classes)
 
     def score(
         self,
         maps: Float[Tensor, "batch sources height width"],
         every: Float[Tensor, "batch classes height width"] | None,
-    ) -> dict[str, Tensor]:
+    ) -> Part:
         """Return NSA where there is a map for ``every`` class, and where the silent objects are known the mean value
         of the sources' maps on themselves and of the silent classes' maps on the silent objects. Nameless maps are
         averaged on the silent objects."""
@@ -315,7 +330,8 @@ def _mean_on(
     return (maps * places).sum(dim=(2, 3)) / places.sum(dim=(2, 3))
 
 
-def _summary(parts: list[dict[str, Tensor]], trial: Trial) -> dict[str, float]:
+def _summary(parts: list[Part], trial: Trial) -> dict[str, float]:
+    """Return the numbers of a row, in percent."""
     ap, overlap, joint = (torch.cat([part[name] for part in parts]) for name in ("ap", "iou", "piap"))
     image_iou = class_mean(overlap)
     single = trial.sources == 1

@@ -1,38 +1,37 @@
-"""Method x benchmark -> rows, for what is heard: separation (SDR, SIR, SAR) and retrieval (IR-Acc, xNN-Acc, wNN-Acc).
+"""Method x benchmark -> rows of separation: SDR, SIR, SAR, and the gain over the mixture.
 
-The rows have the protocol keys of `avnb.evaluation.localization`'s and stand beside them in a run's metrics.json.
+The rows have the form of `avnb.evaluation.rows` and stand beside those of localization in a run's metrics.json.
 Separation is judged on sums of two solo clips, whose sources are known, each source asked for by its own frame; beside
 a method stand the mixture as it is, what separates without learning (NMF, RPCA), and the ideal masks of each rule,
 which no mask can surpass by much. Introduced in notebooks/06_one_avm.ipynb.
 """
 
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from avnb.data.mixing import make_batch
 from avnb.data.store import Store
 from avnb.devices import autocast
 from avnb.errors import SettingsError
-from avnb.evaluation.localization import CHUNK, Trial, trials_of
-from avnb.metrics.retrieval import chance, retrieval
+from avnb.evaluation.chunks import chunks
+from avnb.evaluation.retrieval import judge_retrieval
+from avnb.evaluation.rows import IDEAL, WITHOUT_LEARNING, protocol_of, training_of
+from avnb.evaluation.trials import Trial, duet_trial
 from avnb.metrics.separation import Separation, separation
 from avnb.models.base import Method
 from avnb.models.baselines.nmf import separate_nmf
 from avnb.models.baselines.rpca import separate_rpca
-from avnb.networks.separation_masks import RULES, ideal_separation
+from avnb.networks.separation_masks import ideal_separation
 from avnb.training.runs import Run
 
-WITHOUT_LEARNING = ("nmf", "rpca")
-NAMELESS = WITHOUT_LEARNING  # their parts have no names and are given to the sources in the best order
-IDEAL = tuple(f"ideal_{rule}" for rule in RULES)
+AT_ONCE = 256  # mixtures judged at once: enough for all cores, and a few hundred MB
 
 
 @dataclass(frozen=True)
@@ -43,11 +42,6 @@ class Heard:
     mixture: Float[Tensor, "mixtures samples"]
     estimates: Mapping[str, Float[Tensor, "mixtures sources samples"]]
     rate: int
-
-
-def duet_trial(limit: int = 0, sources: int = 2) -> Trial:
-    """Return the trial that separation is judged on: sums of solo clips, each source on its own frame."""
-    return Trial("duet", sources, "separate", threshold_rule="none", limit=limit)
 
 
 def judge_listening(
@@ -77,16 +71,17 @@ def judge_separation(
     """
     trial = duet_trial(limit)
     found: dict[str, list[Separation]] = {}
-    for heard in separated(method, store, trial, others, progress):
-        estimates = {name: value.cpu().numpy() for name, value in heard.estimates.items()}
-        named = heard.references.cpu().numpy(), estimates, heard.mixture.cpu().numpy()
-        for name, part in separation(*named, best_pairing=NAMELESS, progress=False).items():
+    for heard in _gathered(separated(method, store, trial, others, progress)):
+        estimates = {name: value.numpy() for name, value in heard.estimates.items()}
+        named = heard.references.numpy(), estimates, heard.mixture.numpy()
+        for name, part in separation(*named, best_pairing=WITHOUT_LEARNING, progress=progress).items():
             found.setdefault(name, []).append(part)
     rows = []
     for name, parts in found.items():
         scores = _joined(parts)
-        row = _protocol(name, store, trial, int(scores.kept.sum()))
-        row["classes"] = "best_pairing" if name in NAMELESS else "none"
+        way = "best_pairing" if name in WITHOUT_LEARNING else "none"  # their parts have no names
+        trained = training_of(method.settings) if name == method.settings.METHOD else ""
+        row = protocol_of(name, store, trial, int(scores.kept.sum()), way, trained=trained)
         row["dropped"] = scores.dropped
         rows.append(row | {metric: _told(value) for metric, value in scores.means.items()})
     return rows
@@ -110,10 +105,12 @@ def separated(
     device = torch.device(method.settings.device)
     method.eval()
     bar = tqdm(total=len(mixtures), desc="separate", unit="mixture", disable=not progress, leave=False)
-    for start in range(0, len(mixtures), CHUNK):
-        batch = make_batch(store, mixtures[start : start + CHUNK], trial.recipe).to(device)
-        yield take_apart(method, batch.source_frames, batch.source_waveforms, others)
-        bar.update(len(mixtures[start : start + CHUNK]))
+    for part in chunks(len(mixtures), device):
+        batch = make_batch(store, mixtures[part], trial.recipe).to(device)
+        heard = take_apart(method, batch.source_frames, batch.source_waveforms, others)
+        estimates = {name: value.cpu() for name, value in heard.estimates.items()}
+        yield Heard(heard.references.cpu(), heard.mixture.cpu(), estimates, heard.rate)
+        bar.update(len(mixtures[part]))
     bar.close()
 
 
@@ -145,55 +142,22 @@ def take_apart(
     return Heard(references, mixture, estimates, rate)
 
 
-def judge_retrieval(method: Method, store: Store, limit: int = 0, progress: bool = True) -> list[dict[str, Any]]:
-    """Return a row for the method and one for chance: IR-Acc, xNN-Acc and wNN-Acc, in percent.
-
-    The gallery are all test clips with one sounding class; clips of one video are no neighbours of each other.
-    """
-    trial = next(trial for trial in trials_of(store, limit) if trial.sources == 1)
-    clips = trial.mixtures(store)[:, 0]
-    trial = replace(trial, threshold_rule="none")
-    audio, visual = embeddings(method, store, clips, progress)
-    classes = torch.from_numpy(store.labels[clips].argmax(axis=1))
-    videos = torch.from_numpy(store.clips["video"][clips].astype(np.int64))
-    rows = []
-    for name, scores in (
-        (method.settings.METHOD, retrieval(audio, visual, classes, videos)),
-        ("random", chance(classes, videos)),
-    ):
-        row = _protocol(name, store, trial, len(clips)) | {"gallery": len(clips)}
-        rows.append(row | {metric: None if math.isnan(value) else round(value, 2) for metric, value in scores.items()})
-    return rows
+def _gathered(parts: Iterator[Heard]) -> Iterator[Heard]:
+    """Yield the same mixtures, so many at once that judging them is worth every core."""
+    waiting: list[Heard] = []
+    for part in parts:
+        waiting.append(part)
+        if sum(len(heard.mixture) for heard in waiting) >= AT_ONCE:
+            yield _one(waiting)
+            waiting = []
+    if waiting:
+        yield _one(waiting)
 
 
-@torch.inference_mode()
-def embeddings(
-    method: Method, store: Store, clips: Int[np.ndarray, " clips"], progress: bool = True
-) -> tuple[Float[Tensor, "clips dim"], Float[Tensor, "clips dim"]]:
-    """Return the "audio" and "visual" vectors that the method's embed() gives single clips, on the CPU."""
-    from tqdm.auto import tqdm
-
-    device, recipe = torch.device(method.settings.device), Trial("solo").recipe
-    method.eval()
-    found: dict[str, list[Tensor]] = {"audio": [], "visual": []}
-    bar = tqdm(total=len(clips), desc="embed", unit="clip", disable=not progress, leave=False)
-    for start in range(0, len(clips), CHUNK):
-        batch = make_batch(store, clips[start : start + CHUNK, None], recipe).to(device)
-        with autocast(device):
-            vectors = method.embed(batch)
-        for name, parts in found.items():
-            parts.append(vectors[name][:, 0].float().cpu())
-        bar.update(len(batch))
-    bar.close()
-    return torch.cat(found["audio"]), torch.cat(found["visual"])
-
-
-def _protocol(name: str, store: Store, trial: Trial, clips: int) -> dict[str, Any]:
-    return {
-        "method": name, "benchmark": store.name, "subset": trial.subset, "sources": trial.sources,
-        "geometry": trial.geometry, "classes": "none", "threshold_rule": "none", "clips": clips,
-        "origin": store.origin,
-    }  # fmt: skip
+def _one(parts: Sequence[Heard]) -> Heard:
+    estimates = {name: torch.cat([part.estimates[name] for part in parts]) for name in parts[0].estimates}
+    together = (torch.cat([getattr(part, name) for part in parts]) for name in ("references", "mixture"))
+    return Heard(*together, estimates, parts[0].rate)
 
 
 def _joined(parts: Sequence[Separation]) -> Separation:

@@ -51,9 +51,9 @@ def chance(classes: Int[Tensor, " clips"], videos: Int[Tensor, " clips"] | None 
     >>> round(chance(torch.tensor([0, 0, 1, 1]))["wNN-Acc"], 1)
     33.3
     """
-    videos = torch.arange(len(classes)) if videos is None else videos
+    videos = torch.arange(len(classes), device=classes.device) if videos is None else videos.to(classes.device)
     pairs: dict[bool, list[Tensor]] = {True: [], False: []}
-    for part in torch.arange(len(classes)).split(max(1, BLOCK // max(1, len(classes)))):
+    for part in torch.arange(len(classes), device=classes.device).split(max(1, BLOCK // max(1, len(classes)))):
         alike = classes[part][:, None] == classes
         apart = videos[part][:, None] != videos
         pairs[False].append(alike.double().mean(dim=1))

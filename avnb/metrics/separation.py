@@ -22,7 +22,7 @@ from jaxtyping import Bool, Float
 from avnb.errors import DataError
 
 FILTER = 512  # taps of the distortion that is forgiven, as in every published number
-SILENCE = 1e-4  # root mean square of a waveform in -1..1 below which there is nothing to judge
+SILENT_RMS = 1e-4  # root mean square of a waveform in -1..1 below which there is nothing to judge
 FEW = 32  # clips that are judged sooner than a process starts
 
 
@@ -134,7 +134,7 @@ def bss_eval(
 
 def silent(waveforms: Float[np.ndarray, "*shape time"]) -> Bool[np.ndarray, "*shape"]:
     """Return which waveforms (-1..1) are so quiet, below -80 dB of full scale, that no ratio can be told of them."""
-    return np.sqrt(np.square(waveforms, dtype=np.float64).mean(axis=-1)) < SILENCE
+    return np.sqrt(np.square(waveforms, dtype=np.float64).mean(axis=-1)) < SILENT_RMS
 
 
 def _judge_clip(

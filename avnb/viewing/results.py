@@ -10,17 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from avnb.metrics.trivial import NAMES as TRIVIAL
+from avnb.evaluation.rows import ASKED, DECIBELS, FROM_ZERO_TO_ONE, NO_MODEL, PROTOCOL
 from avnb.papers import Row
 from avnb.viewing.plots import readable
 
 if TYPE_CHECKING:
     import pandas.io.formats.style
 
-NO_MODEL = (*TRIVIAL, "flat", "ideal_half_mixture", "ideal_dominant", "ideal_ratio", "ideal_literal")
 CEILING = {"oracle": "oracle (the ceiling)"}  # so that it is not taken for classes: oracle
-ASKED = {"oracle": "the true ones are given", "predicted": "the method's own", "best_pairing": "matched to truth"}
-PROTOCOL = ("benchmark", "subset", "sources", "geometry", "threshold_rule", "clips", "dropped", "gallery", "origin")
 
 
 def results_table(
@@ -39,7 +36,7 @@ def results_table(
     untouched = [row for row in rows if row["method"] == "mixture"]  # what separation starts from
     own = [row for row in rows if row["method"] not in (*NO_MODEL, "mixture")]
     floor = [row for row in rows if row["method"] in NO_MODEL]
-    differs = [key for key in PROTOCOL if len({row.get(key) for row in rows}) > 1]
+    differs = [key for key in PROTOCOL if len({row.get(key) for row in rows if key != "trained" or key in row}) > 1]
     asked = ["classes"] if any(row.get("classes", "none") != "none" for row in rows) else []
     kept = [*asked, *differs]
     published = "published" if origins <= {"real"} else f"published (not comparable: {' and '.join(sorted(origins))})"
@@ -59,18 +56,19 @@ def results_table(
 
 def _caption(rows: Sequence[Mapping[str, Any]], shared: Sequence[str], asked: bool, metrics: Mapping[str, Any]) -> str:
     """Say in words what all rows have in common."""
-    first = rows[0] if rows else {}
+    first = {key: row[key] for row in reversed(rows) for key in PROTOCOL if key in row}
     wording = {
         "benchmark": "{}", "origin": "{} data", "subset": "{}", "sources": "{} sounding", "geometry": "{}",
         "threshold_rule": "regions by {}", "clips": "{} clips", "dropped": "{} dropped", "gallery": "gallery of {}",
+        "trained": "trained for {}",
     }  # fmt: skip
     order = sorted((key for key in shared if first.get(key) not in (None, "none")), key=list(wording).index)
     said = [", ".join(wording[key].format(_plain(key, first[key])) for key in order)] if order else []
-    ways = {row.get("classes") for row in rows} & set(ASKED)
+    ways = {row.get("classes") for row in rows} & {way for way, words in ASKED.items() if words}
     if asked and ways:
         said.append("classes: " + ", ".join(f"{way} = {ASKED[way]}" for way in ASKED if way in ways))
-    units = {"in dB": ("SDR", "SIR", "SAR"), "in 0..1": ("NMI",)}
-    others = {unit: [name for name in metrics if name.startswith(kinds)] for unit, kinds in units.items()}
+    units = {"in dB": DECIBELS, "in 0..1": FROM_ZERO_TO_ONE}
+    others = {unit: [name for name in metrics if name in kinds] for unit, kinds in units.items()}
     if sum(map(len, others.values())) < len(metrics):
         said.append("in %")
     said += [f"{', '.join(names)} {unit}" for unit, names in others.items() if names]
@@ -115,4 +113,4 @@ def _plain(key: str, value: Any) -> str:
 def _number(metric: str, value: float | None) -> str:
     if value is None or np.isnan(value):
         return "–"
-    return f"{value:.2f}" if metric == "NMI" else f"{value:.1f}"
+    return f"{value:.2f}" if metric in FROM_ZERO_TO_ONE else f"{value:.1f}"

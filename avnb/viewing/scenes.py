@@ -13,10 +13,10 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-from avnb.data.clips import Recipe
 from avnb.data.mixing import make_batch, sounding_classes
 from avnb.data.store import Store
 from avnb.errors import DataError, RunError
+from avnb.evaluation.trials import Trial
 from avnb.metrics.localization import ThresholdRule, average_precision, iou, upsample
 from avnb.metrics.trivial import trivial_maps
 from avnb.paths import shown
@@ -146,11 +146,9 @@ def _by_name(runs: Run | Sequence[Run] | Mapping[str, Run]) -> dict[str, Run]:
 
 
 def _maps_of(run: Run, store: Store) -> dict[str, dict[str, Tensor]]:
-    """Return a run's maps by "<subset>-<geometry>"; raise RunError where there are none or they are of other data."""
+    """Return a run's maps by their trial's key; raise RunError where there are none or they are of other data."""
     if not (run.folder / "maps.safetensors").exists():
-        raise RunError(
-            f"{shown(run.folder)} has no maps to look at: judge it with avnb.evaluation.localization.judge first."
-        )
+        raise RunError(f"{shown(run.folder)} has no maps to look at: judge it with avnb.evaluation.judge first.")
     found: dict[str, dict[str, Tensor]] = {}
     for name, value in run.load_maps().items():
         key, _, part = name.rpartition("/")
@@ -182,18 +180,17 @@ def _reel_of_clips(
     for name, of in saved.items():
         chosen = of[key]["maps"][[places[name][mixture] for mixture in common]]
         maps[name] = chosen.expand(-1, sources, -1, -1) if chosen.shape[1] == 1 else chosen
-    subset, _, geometry = key.partition("-")
-    recipe = Recipe(sources, geometry)
+    trial = Trial.of_key(key, sources)
 
     def read(place: int) -> Scene:
-        batch = make_batch(store, np.array([common[place]]), recipe, truth=True)
+        batch = make_batch(store, np.array([common[place]]), trial.recipe, truth=True)
         return Scene(
             batch.frames.numpy().transpose(0, 2, 3, 1),
             tuple(store.classes[k] for k in batch.source_classes.flatten()),
             " + ".join(store.ids[k].decode() for k in common[place]),
-            batch.truth.flatten(0, 1) if geometry == "separate" else batch.truth[0],
+            batch.truth.flatten(0, 1) if trial.geometry == "separate" else batch.truth[0],
             batch.mixture[0].numpy(),
         )
 
-    label = readable(subset) if geometry == "single" else f"{readable(subset)}, {readable(geometry)}"
+    label = ", ".join(map(readable, [trial.subset, trial.geometry][: 1 if trial.geometry == "single" else 2]))
     return Reel(label, maps, read, class_colours(store.classes), store.shape.rate)

@@ -332,7 +332,7 @@ def scrub(
 
     Runs are named by their method, those of one method by their folder, or by the keys of a mapping. Of each kind of
     test mixture (solos, duets side by side, ...) all that every run has are shown, at most ``clips`` at even steps.
-    ``rule`` is the threshold rule to begin with. Scores are those of ``avnb.evaluation.localization``.
+    ``rule`` is the threshold rule to begin with. Scores are those of ``avnb.evaluation``.
 
     Raises:
         RunError: a run without maps, or with maps of other data; runs that share no mixture.

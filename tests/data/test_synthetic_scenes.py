@@ -13,7 +13,8 @@ from avnb.data.clips import Recipe
 from avnb.data.mixing import grid_features, grid_order, grid_truth, make_batch, shrunk, sounding_classes
 from avnb.data.store import Store
 from avnb.errors import DataError
-from avnb.evaluation.localization import Trial, evaluate, synthetic_trial
+from avnb.evaluation.localization import evaluate
+from avnb.evaluation.trials import Trial, synthetic_trial
 from avnb.models.base import Method, Stage
 from avnb.models.dsol import DSOLSettings
 from avnb.training.fit import gather_examples

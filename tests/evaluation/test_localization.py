@@ -6,18 +6,22 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
+import avnb.evaluation.chunks
 import avnb.evaluation.localization
 from avnb.data.clips import Batch
 from avnb.data.mixing import make_batch
 from avnb.data.store import Store
 from avnb.errors import DataError, SettingsError
-from avnb.evaluation.localization import Trial, evaluate, judge, pick, published_rule, trials_of
+from avnb.evaluation.localization import evaluate, judge
+from avnb.evaluation.rows import pick
+from avnb.evaluation.trials import Trial, published_rule, trials_of
 from avnb.metrics.localization import average_precision, piap, upsample
 from avnb.models.avgn import AVGN, AVGNSettings
 from avnb.models.base import Method
@@ -76,13 +80,13 @@ class Guesser(Method):
 
 @pytest.fixture
 def seer(monkeypatch) -> Callable[..., Seer]:
-    """A function that makes a Seer and shows it every batch."""
+    """A function that makes a Seer and shows it every batch with its truth, which no method is ever given."""
 
     def make(*deaf_to: int) -> Seer:
-        method, make_batch = Seer(deaf_to), avnb.evaluation.localization.make_batch
+        method = Seer(deaf_to)
 
         def shown(*arguments: Any, **options: Any) -> Batch:
-            method.batch = make_batch(*arguments, **options)
+            method.batch = make_batch(*arguments, **options, truth=True)
             return method.batch
 
         monkeypatch.setattr(avnb.evaluation.localization, "make_batch", shown)
@@ -118,7 +122,8 @@ def test_rows_say_the_whole_protocol(seer, tiny_store, trial):
         ("oracle", "none"),
     ]  # fmt: skip
     for row in rows:
-        assert set(row) == PROTOCOL | scores
+        assert set(row) == PROTOCOL | scores | ({"trained"} if row["method"] == "avgn" else set())
+        assert row["method"] != "avgn" or row["trained"] == f"{SETTINGS.epochs} epochs"
         assert {name: row[name] for name in ("benchmark", "subset", "sources", "geometry", "clips", "origin")} == {
             "benchmark": "tiny", "subset": trial.subset, "sources": trial.sources, "geometry": trial.geometry,
             "clips": 8, "origin": "real",
@@ -278,7 +283,8 @@ def test_limit_draws_so_many_clips_evenly(tiny_store, limit, clips):
 @pytest.mark.parametrize("trial", [SOLO, DUET], ids=["solo", "duet"])
 def test_how_many_are_judged_at_once_does_not_matter(seer, tiny_store, monkeypatch, trial, chunk):
     rows, shown = evaluate(seer(2), tiny_store, trial, progress=False)
-    monkeypatch.setattr(avnb.evaluation.localization, "CHUNK", chunk)
+    monkeypatch.setattr(avnb.evaluation.chunks, "ON_CPU", chunk)
+    monkeypatch.setattr(avnb.evaluation.localization, "_without_model", WeakKeyDictionary())
     again, shown_again = evaluate(seer(2), tiny_store, trial, progress=False)
     assert rows == again
     assert all(torch.equal(shown[name], shown_again[name]) for name in ("maps", "classes", "mixtures"))

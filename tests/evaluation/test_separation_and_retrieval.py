@@ -12,15 +12,10 @@ from avnb import papers
 from avnb.config import Settings
 from avnb.data.clips import Batch
 from avnb.errors import RunError, SettingsError
-from avnb.evaluation.localization import pick
-from avnb.evaluation.separation import (
-    duet_trial,
-    embeddings,
-    judge_listening,
-    judge_retrieval,
-    judge_separation,
-    take_apart,
-)
+from avnb.evaluation.retrieval import embeddings, judge_retrieval
+from avnb.evaluation.rows import pick
+from avnb.evaluation.separation import judge_listening, judge_separation, take_apart
+from avnb.evaluation.trials import duet_trial
 from avnb.metrics.separation import separation
 from avnb.models.base import Method
 from avnb.training.runs import Run, start_from

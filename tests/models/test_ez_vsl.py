@@ -17,7 +17,8 @@ from avnb.config import read_parameters
 from avnb.data.clips import Batch
 from avnb.data.folder import SPLITS
 from avnb.errors import SettingsError
-from avnb.evaluation.localization import Trial, evaluate
+from avnb.evaluation.localization import evaluate
+from avnb.evaluation.trials import Trial
 from avnb.models.ez_vsl import EZVSL, EZVSLSettings, draw_heard, fuse, matching_scores
 from avnb.networks.losses import multiple_instance_contrastive
 from avnb.training.fit import fit

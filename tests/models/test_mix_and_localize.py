@@ -18,7 +18,8 @@ from torch.nn.functional import normalize
 import avnb.models.mix_and_localize as mix_and_localize
 from avnb.data.clips import Batch, Recipe, mix_waveforms
 from avnb.data.mixing import draw_partners, make_batch
-from avnb.evaluation.localization import Trial, evaluate
+from avnb.evaluation.localization import evaluate
+from avnb.evaluation.trials import Trial
 from avnb.models import METHODS
 from avnb.models.mix_and_localize import (
     MixAndLocalize,

@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from avnb.data.build import open_store
 from avnb.data.mixing import make_batch
 from avnb.data.store import ClipShape, Store
-from avnb.evaluation.localization import Trial, evaluate
+from avnb.evaluation.localization import evaluate
+from avnb.evaluation.trials import Trial
 from avnb.models.avgn import AVGNSettings
 from avnb.models.base import Method
 from avnb.prepare import command as prepare

@@ -17,7 +17,7 @@ def test_a_table_carries_its_protocol():
     said = repr(results_table(rows()))
     for part in ("music", "stand-in data", "duet", "2 sounding", "side by side", "top_half", "132 clips"):
         assert part in said.splitlines()[0]
-    assert "oracle = the true ones are given, predicted = the method's own" in said
+    assert "oracle = true classes given, predicted = its own classes" in said
 
 
 def test_what_differs_between_rows_is_a_column_and_not_in_the_caption():

@@ -12,7 +12,8 @@ from PIL import Image
 from avnb.data.build import open_store
 from avnb.data.store import ClipShape
 from avnb.errors import DataError, RunError, SettingsError
-from avnb.evaluation.localization import Trial, _score
+from avnb.evaluation.localization import _score
+from avnb.evaluation.trials import Trial
 from avnb.metrics.localization import threshold_rule, upsample
 from avnb.viewing.painting import Look, Panel, outlines, paint
 from avnb.viewing.scrubber import EVERY, scrub, scrub_frames
@@ -189,10 +190,18 @@ def test_one_map_for_all_sources_is_shown_for_each(tiny_store, runs, judged_run,
     assert scrub(tiny_store, run).reel.sources == 2
 
 
+def test_a_subset_may_be_called_by_a_name_with_a_hyphen(tiny_store, judged_run, tmp_path):
+    run = judged_run(tiny_store, tmp_path)
+    trial = Trial("test-2024", 2, "side_by_side")
+    run.save_maps({key.replace("duet-side_by_side", trial.key): value for key, value in run.load_maps().items()})
+    labels = [reel.label for reel in scrub(tiny_store, run).reels]
+    assert "test-2024, side by side" in labels
+
+
 def test_a_run_without_maps_is_refused_in_a_sentence(tiny_store, runs, judged_run, tmp_path):
     run = judged_run(tiny_store, tmp_path)
     (run.folder / "maps.safetensors").unlink()
-    with pytest.raises(RunError, match=r"has no maps to look at: judge it with avnb\.evaluation\.localization\.judge"):
+    with pytest.raises(RunError, match=r"has no maps to look at: judge it with avnb\.evaluation\.judge"):
         scrub(tiny_store, run)
 
 

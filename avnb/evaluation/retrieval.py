@@ -1,0 +1,63 @@
+"""Method x benchmark -> rows of retrieval and nearest-neighbour recognition: IR-Acc, xNN-Acc, wNN-Acc, beside chance.
+
+Introduced in notebooks/06_one_avm.ipynb.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from avnb.data.mixing import make_batch
+from avnb.data.store import Store
+from avnb.devices import autocast
+from avnb.evaluation.chunks import chunks
+from avnb.evaluation.rows import protocol_of, training_of
+from avnb.evaluation.trials import Trial, trials_of
+from avnb.metrics.retrieval import chance, retrieval
+from avnb.models.base import Method
+
+
+def judge_retrieval(method: Method, store: Store, limit: int = 0, progress: bool = True) -> list[dict[str, Any]]:
+    """Return a row for the method and one for chance: IR-Acc, xNN-Acc and wNN-Acc, in percent.
+
+    The gallery are all test clips with one sounding class; clips of one video are no neighbours of each other.
+    """
+    trial = next(trial for trial in trials_of(store, limit) if trial.sources == 1)
+    clips = trial.mixtures(store)[:, 0]
+    audio, visual = embeddings(method, store, clips, progress)
+    classes = torch.from_numpy(store.labels[clips].argmax(axis=1)).to(audio.device)
+    videos = torch.from_numpy(store.clips["video"][clips].astype(np.int64)).to(audio.device)
+    rows = []
+    for name, trained, scores in (
+        (method.settings.METHOD, training_of(method.settings), retrieval(audio, visual, classes, videos)),
+        ("random", "", chance(classes, videos)),
+    ):
+        row = protocol_of(name, store, trial, len(clips), trained=trained) | {"gallery": len(clips)}
+        rows.append(row | {metric: None if math.isnan(value) else round(value, 2) for metric, value in scores.items()})
+    return rows
+
+
+@torch.inference_mode()
+def embeddings(
+    method: Method, store: Store, clips: Int[np.ndarray, " clips"], progress: bool = True
+) -> tuple[Float[Tensor, "clips dim"], Float[Tensor, "clips dim"]]:
+    """Return the "audio" and "visual" vectors that the method's embed() gives single clips, on its device."""
+    from tqdm.auto import tqdm
+
+    device, recipe = torch.device(method.settings.device), Trial("solo").recipe
+    method.eval()
+    found: dict[str, list[Tensor]] = {"audio": [], "visual": []}
+    bar = tqdm(total=len(clips), desc="embed", unit="clip", disable=not progress, leave=False)
+    for part in chunks(len(clips), device):
+        batch = make_batch(store, clips[part, None], recipe).to(device)
+        with autocast(device):
+            vectors = method.embed(batch)
+        for name, parts in found.items():
+            parts.append(vectors[name][:, 0].float())
+        bar.update(len(batch))
+    bar.close()
+    return torch.cat(found["audio"]), torch.cat(found["visual"])
