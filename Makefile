@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export PYTHONUNBUFFERED := 1
 export JUPYTER_PLATFORM_DIRS := 1
 
-.PHONY: demo test notebooks lint format bench clean
+.PHONY: demo test notebooks notebook lint format bench clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 14) else f"avnb needs Python 3.11 to 3.13, this is {v[0]}.{v[1]}: make PYTHON=python3.12 ...")'
@@ -23,6 +23,10 @@ test: $(VENV)/.installed
 # Every notebook is run on the stand-in and saved as it ran: what a reader sees in git.
 notebooks: $(VENV)/.installed
 	$(BIN)/python tools/save_notebooks.py
+
+# The skeleton of a method's notebook, or its parameters cell brought up to date: make notebook METHOD=avgn
+notebook: $(VENV)/.installed
+	$(BIN)/python -m avnb.notebook $(METHOD)
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -103,9 +103,7 @@ class DSOLSettings(OTSSettings):
     softmax_scale: float = setting(
         0.0, low=0.0, high=100.0, doc="of the maps that are shown; the released code's is 3; 0: the preset's"
     )
-    ablation: str = setting(
-        "", among=(*ABLATIONS, "all"), doc="train the rows of that table as well; has no effect on this run"
-    )
+    ablation: str = setting("", among=(*ABLATIONS, "all"), doc="whose rows are trained as well")
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -64,10 +64,11 @@ class MixAndLocalizeSettings(Settings):
     dim: int = setting(128, low=1, high=4096, doc="C, the width of the shared space")
     temperature: float = setting(0.07, low=0.001, high=10.0, doc="tau of eq. 2")
     sources: int = setting(2, low=2, high=6, doc="k: clips in a training mixture, and heads that hear it")
+    batch_size: int = setting(0, low=0, high=65_536, doc="mixtures, not clips; 0: the preset's")
     objective: str = setting(
         "cycle",
         among=("cycle", "image_sound_image", "correspondence", "permutation"),
-        doc="eq. 4, or the ablations' eqs. 6, 7 and 8",
+        doc="eq. 4, 6, 7 or 8 (Table 3)",
     )
     shifted: str = setting(
         "image_to_sound", among=("image_to_sound", "sound_to_image", "none"), doc="which way the shifted sound is heard"

@@ -79,7 +79,7 @@ class OneAVMSettings(Settings):
     correspondence: bool = setting(True, doc="CL, eqs. 1-2")
     separation: bool = setting(True, doc="MAS, eqs. 3-4")
     alignment: bool = setting(True, doc="MVA, eq. 5")
-    mask_rule: str = setting("half_mixture", among=RULES, doc="which bins of a mixture are a source's (eq. 4)")
+    mask_rule: str = setting("half_mixture", among=RULES, doc="which bins are a source's (eq. 4)")
     bin_weights: str = setting("", among=("equal", "loudness"), doc='of the bins in eq. 4; "": the preset\'s')
     sharing: str = setting("", among=("none", "softmax"), doc="of a bin by the sources; empty: the preset's")
     decoder_depth: int = setting(0, low=0, high=32, doc="convolutions of the U-Net's decoder (Fig. 5); 0: the preset's")
