@@ -248,13 +248,15 @@ def _finish(name: str, plan: Plan, options: Options, out: Path, journal: Journal
     """Write the report, metadata.jsonl and, last, dataset.json; what stands already as it should is left alone."""
     counts: Counter[tuple[str, str]] = Counter()
     broken: list[tuple[str, str]] = []
+    failed: list[tuple[str, str]] = []
     dropped = list(plan.dropped)
     for key in jobs.sorted_keys():
         entry = journal.entry(key)
         counts.update((row["split"], row["subset"]) for row in entry["rows"])
         dropped += [(what, why) for what, why in entry["dropped"]]
-        if "broken" in entry:
-            broken.append((Path(entry["source"]).name, entry["broken"]))
+        for kind, listed in (("broken", broken), ("failed", failed)):
+            if kind in entry:
+                listed.append((Path(entry["source"]).name, entry[kind]))
     record = BENCHMARKS.get(name)
     info = {
         "name": name if record else out.name,
@@ -263,11 +265,11 @@ def _finish(name: str, plan: Plan, options: Options, out: Path, journal: Journal
         "note": f"{plan.note} Frames' shorter side {SIDE} pixels at most, sound at {options.rate:,} Hz. Prepared by "
         f"avnb-prepare {name}.",
     }
-    full = _report(name, plan, counts, broken, dropped, None)
+    full = _report(name, plan, counts, broken, failed, dropped, None)
     with whole_file(out / "report.txt") as temporary:
         temporary.write_text(full + "\n", encoding="utf-8")
     if not counts:
-        raise DataError(f"Not one clip could be made.\n{_report(name, plan, counts, broken, dropped, NAMED)}")
+        raise DataError(f"Not one clip could be made.\n{_report(name, plan, counts, broken, failed, dropped, NAMED)}")
 
     def rows() -> Iterator[dict[str, Any]]:
         return (row for key in jobs.sorted_keys() for row in journal.entry(key)["rows"])
@@ -276,7 +278,7 @@ def _finish(name: str, plan: Plan, options: Options, out: Path, journal: Journal
         write = [info[key] for key in ("name", "classes", "origin", "note")]
         write_dataset(_unfinished(out), *write, rows())
     journal.close_up(jobs.sorted_keys)
-    return _report(name, plan, counts, broken, dropped, NAMED)
+    return _report(name, plan, counts, broken, failed, dropped, NAMED)
 
 
 def _unfinished(out: Path) -> Path:
@@ -300,6 +302,7 @@ def _report(
     plan: Plan,
     counts: Counter[tuple[str, str]],
     broken: list[tuple[str, str]],
+    failed: list[tuple[str, str]],
     dropped: list[tuple[str, str]],
     named: int | None,
 ) -> str:
@@ -317,6 +320,8 @@ def _report(
 
     name_all("listed, but there is no file", sorted(plan.missing))
     name_all("broken files", [f"{what}: {why}" for what, why in sorted(broken)])
+    fault = "failed by a mistake of avnb's own, not of the file (please report it; the next call tries again)"
+    name_all(fault, [f"{what}: {why}" for what, why in sorted(failed)])
     name_all("left out", [f"{what}: {why}" for what, why in sorted(dropped)])
     return "\n".join(lines).encode(errors="backslashreplace").decode()  # an annotation may hold half a character
 

@@ -6,8 +6,10 @@ out the same way (see workers.py). It imports no torch, so that a worker is smal
 
 import json
 import os
+import shutil
 import signal
 import sys
+import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -26,6 +28,8 @@ from avnb.prepare.mask_files import read_mask_file
 from avnb.prepare.plan import SIDE, Cut, Job, Thing
 from avnb.pyav import open_media
 
+PACKAGE = Path(__file__).resolve().parents[1]
+READY = "ready"  # a worker's first line
 QUALITY = 92  # of the JPEG files
 NEAREST = 1 / 60  # seconds; half a frame at 30 a second, so that a time taken from one finds that frame
 SEEK_OVER = 5.0  # seconds without a wanted frame that are worth a jump to the next keyframe
@@ -215,6 +219,8 @@ def _read_picture(path: str) -> Image.Image:
                 image.draft("RGB", (2 * width, 2 * height))
                 return image.convert("RGB").resize((width, height), Image.Resampling.BICUBIC)
         except Exception as error:  # Pillow raises many types on damaged files
+            if _ours(error):
+                raise
             raise DataError(f"picture {Path(path).name} cannot be decoded ({type(error).__name__})") from None
 
 
@@ -466,21 +472,45 @@ def job_from(said: dict[str, Any]) -> Job:
 
 
 def attempt(said: dict[str, Any]) -> dict[str, Any]:
-    """Do a job and return its result: what cut() returns, "broken" where the file is, or "full" where the disk is."""
+    """Do a job and return its result: what cut() returns, or why there is none.
+
+    The reason is "broken" where the file is, "full" where the disk is, and "failed" where it is a mistake of our own.
+    """
     folder, scratch = Path(said["folder"]), Path(said["scratch"])
     try:
         scratch.mkdir(parents=True, exist_ok=True)
         return cut(job_from(said["job"]), folder, scratch, said["rate"], said["seconds"])
     except DataError as error:
         why = str(error)
-    except (av.error.FFmpegError, OSError, RuntimeError, ValueError, MemoryError, OverflowError) as error:
+    except Exception as error:
+        if fault := _fault(error):
+            return {"rows": [], "files": {}, "dropped": [], "failed": fault}
         why = f"cannot be decoded ({type(error).__name__}: {_said(error)})"
     try:
-        disk = os.statvfs(folder)
-        full = disk.f_bavail * disk.f_frsize < ROOM
+        full = shutil.disk_usage(folder).free < ROOM
     except OSError:
         full = True
     return {"full": why} if full else {"rows": [], "files": {}, "dropped": [], "broken": why}
+
+
+def _fault(error: Exception) -> str:
+    """Return which exception of our own code this is, and where; "" where the file, its decoder or the disk did it.
+
+    Decoders raise ValueError and RuntimeError on damage; raised by a line of ours they are our mistakes.
+    """
+    if isinstance(error, (av.error.FFmpegError, OSError, MemoryError, OverflowError)):
+        return ""
+    if isinstance(error, (ValueError, RuntimeError)) and not _ours(error):
+        return ""
+    stack = traceback.extract_tb(error.__traceback__)
+    place = next(entry for entry in reversed(stack) if PACKAGE in Path(entry.filename).parents)
+    file = Path(place.filename).relative_to(PACKAGE.parent).as_posix()
+    return f"{type(error).__name__}: {error} ({file}, line {place.lineno}, in {place.name})"
+
+
+def _ours(error: Exception) -> bool:
+    """Tell whether a line of this package raised the exception, not one of a library that it called."""
+    return PACKAGE in Path(traceback.extract_tb(error.__traceback__)[-1].filename).parents
 
 
 def main() -> None:
@@ -493,6 +523,8 @@ def main() -> None:
         import resource
 
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    answers.write(READY + "\n")
+    answers.flush()
     for line in sys.stdin:
         answers.write(json.dumps(attempt(json.loads(line))) + "\n")
         answers.flush()

@@ -97,10 +97,10 @@ class Journal:
         return self.file.readline()
 
     def stands(self, key: bytes) -> bool:
-        """Tell whether a job is done and its files are there in full."""
+        """Tell whether a job is done and its files are there in full; what failed by our own mistake is not done."""
         entry = self.entry(key)
         try:
-            return entry is not None and all(
+            return (entry is not None and "failed" not in entry) and all(
                 os.stat(self.folder / name).st_size == size for name, size in entry["files"].items()
             )
         except OSError:

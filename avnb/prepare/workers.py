@@ -2,14 +2,19 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
+from avnb.errors import DataError
+
+COMMAND = [sys.executable, "-m", "avnb.prepare.cut"]
 PATIENCE = 60.0  # seconds that any file may take
 BYTES_A_SECOND = 100_000  # a file may take as much longer as it is larger
 
@@ -24,16 +29,12 @@ class Worker:
         self.process: subprocess.Popen[str] | None = None
 
     def do(self, request: Request, patience: float) -> Result:
-        """Return the worker's result; "broken" where it crashed or took longer than ``patience`` seconds."""
+        """Return the worker's result: "broken" where the decoder crashed or took longer than ``patience`` seconds.
+
+        "failed" where it died of an exception, which is our own; DataError where it cannot even start.
+        """
         if self.process is None:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "avnb.prepare.cut"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
-                encoding="utf-8",
-            )
+            self._start()
         process, late = self.process, threading.Event()
 
         def give_up() -> None:
@@ -52,10 +53,41 @@ class Worker:
             timer.cancel()
         if answer.endswith("\n"):
             return json.loads(answer)
+        self.process, end = None, self._end(process)
+        nothing = {"rows": [], "files": {}, "dropped": []}
+        if late.is_set():
+            return nothing | {"broken": f"took more than {patience:.0f} s"}
+        if process.returncode == 1:  # as Python ends on an exception
+            return nothing | {"failed": end}
+        return nothing | {"broken": f"the decoder crashed ({end})"}
+
+    def _start(self) -> None:
+        self.errors = tempfile.TemporaryFile()  # noqa: SIM115 (read when the process has died)
+        self.process = process = subprocess.Popen(
+            COMMAND,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.errors,
+            env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+            encoding="utf-8",
+        )
+        if process.stdout.readline() != "ready\n":
+            self.process, end = None, self._end(process)
+            raise DataError(
+                f"The process that decodes files cannot start ({end}). Install avnb into a fresh "
+                "environment, as README.md says."
+            )
+
+    def _end(self, process: subprocess.Popen[str]) -> str:
+        """Wait for a process that ends by itself; return what it died of."""
         code = process.wait()
-        self.process = None
-        why = f"took more than {patience:.0f} s" if late.is_set() else f"the decoder crashed (exit status {code})"
-        return {"rows": [], "files": {}, "dropped": [], "broken": why}
+        self.errors.seek(max(0, self.errors.seek(0, os.SEEK_END) - 4096))
+        last = self.errors.read().decode(errors="replace").strip().rpartition("\n")[2]
+        if code == 1 and last:
+            return last
+        if code < 0 and -code in set(signal.Signals):
+            return signal.Signals(-code).name
+        return f"exit status {code}"
 
     def stop(self) -> None:
         """End the process."""

@@ -5,6 +5,7 @@
 
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -221,13 +222,62 @@ def done(requests: list[workers.Request], tmp_path: Path, count: int = 1) -> dic
     return results
 
 
-def test_a_worker_that_crashes_costs_one_file(tmp_path):
-    fine = recording(tmp_path / "fine.wav", 1)
-    crash = request(tmp_path, fine)
-    del crash["seconds"]  # stands for a fault in the decoder: the worker dies of it
-    results = done([request(tmp_path, fine), crash, request(tmp_path, fine)], tmp_path)
+def worker_that(does: str) -> list[str]:
+    """Return the command of a worker in whose module ``cut`` something is done before it takes jobs."""
+    return [sys.executable, "-c", f"import os, sys\nimport avnb.prepare.cut as cut\n{does}\ncut.main()"]
+
+
+def test_a_decoder_that_crashes_costs_one_file(tmp_path, monkeypatch):
+    fine, fatal = recording(tmp_path / "fine.wav", 1), recording(tmp_path / "fatal.wav", 1)
+    crash = "cut._open = lambda path, really=cut._open: os.abort() if 'fatal' in path else really(path)"
+    monkeypatch.setattr(workers, "COMMAND", worker_that(crash))
+    results = done([request(tmp_path, path) for path in (fine, fatal, fine)], tmp_path)
     assert [len(results[k]["rows"]) for k in range(3)] == [1, 0, 1]
-    assert "the decoder crashed (exit status 1)" in results[1]["broken"]
+    assert results[1]["broken"].startswith("the decoder crashed (SIGABRT" if os.name == "posix" else "the decoder")
+
+
+def test_a_mistake_of_our_own_is_told_apart_from_a_crash_of_the_decoder(tmp_path):
+    fine = recording(tmp_path / "fine.wav", 1)
+    mistaken = request(tmp_path, fine)
+    mistaken["job"]["cuts"][0]["things"] = [{"label": "drum"}]
+    results = done([request(tmp_path, fine), mistaken, request(tmp_path, fine)], tmp_path)
+    assert [len(results[k]["rows"]) for k in range(3)] == [1, 0, 1]
+    assert "broken" not in results[1]
+    assert re.fullmatch(r"KeyError: 'xyxy' \(avnb/prepare/cut\.py, line \d+, in .*\)", results[1]["failed"])
+
+
+@pytest.mark.parametrize("by", ["a name that the decoder does not know", "an exception that nobody catches"])
+def test_what_fails_by_our_own_mistake_is_reported_and_tried_again(tmp_path, monkeypatch, capsys, by):
+    videos = write_videos(tmp_path / "videos", 3)
+    does = {
+        "a name that the decoder does not know": (
+            "cut.open_media = lambda path, **more: cut.av.open(path, **({'nonsense': 1} if '1.mp4' in path else {}))",
+            "TypeError: open() got an unexpected keyword argument 'nonsense' (avnb/prepare/cut.py, line ",
+        ),
+        "an exception that nobody catches": (
+            "cut.attempt = lambda said, really=cut.attempt: 1 / 0 if '1.mp4' in str(said) else really(said)",
+            "ZeroDivisionError: division by zero",
+        ),
+    }[by]
+    with monkeypatch.context() as patch:
+        patch.setattr(workers, "COMMAND", worker_that(does[0]))
+        assert prepare.main(command(videos, tmp_path / "out")) == 0
+    said = capsys.readouterr().out
+    assert "failed by a mistake of avnb's own, not of the file" in said
+    assert does[1] in said
+    assert "broken files" not in said
+    assert prepare.main(command(videos, tmp_path / "out")) == 0
+    assert "mistake" not in capsys.readouterr().out
+    assert prepare.main(command(videos, tmp_path / "straight/out")) == 0
+    again, straight = (contents(tmp_path / name) for name in ("out", "straight/out"))
+    del again[".prepare/command.json"], straight[".prepare/command.json"]  # they name their folders
+    assert again == straight
+
+
+def test_a_worker_that_cannot_start_is_said_once_and_why(tmp_path, monkeypatch):
+    monkeypatch.setattr(workers, "COMMAND", [sys.executable, "-c", "import no_such_decoder"])
+    with pytest.raises(DataError, match=r"cannot start \(ModuleNotFoundError: No module named 'no_such_decoder'\)"):
+        done([request(tmp_path, recording(tmp_path / "fine.wav", 1))], tmp_path)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
