@@ -18,6 +18,7 @@ from avnb.data.benchmarks import BENCHMARKS
 from avnb.data.clips import Clip, SceneObject
 from avnb.errors import DataError
 from avnb.metrics.localization import upsample
+from avnb.models.base import is_accuracy
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -266,7 +267,7 @@ def show_curves(history: Sequence[Mapping[str, Any]], best: int | None = None) -
     names = list(dict.fromkeys(name for row in history for name in row))
     aside = {"epoch", "stage", "seconds", "pairs_per_second"}
     scores = [name for name in names if name.startswith("val_") and name != "val_loss"]
-    losses = [name for name in names if name not in {*aside, *scores} and not name.endswith("accuracy")]
+    losses = [name for name in names if name not in {*aside, *scores} and not is_accuracy(name)]
     epochs = [row["epoch"] for row in history]
     best = _best_epoch(history) if best is None else best
     figure, axes = subplots(1, 1 + bool(scores), (10 / (1 + bool(scores)), 3.2))
