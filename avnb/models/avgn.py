@@ -86,6 +86,19 @@ class AVGN(Method):
     """The audio-visual grouping network. Introduced in notebooks/04_avgn.ipynb."""
 
     SETTINGS = AVGNSettings
+    ABLATIONS: ClassVar = {
+        "table3": {
+            "neither": {"class_tokens": False, "grouping": False},
+            "AVCT": {"grouping": False},
+            "AVG": {"class_tokens": False},
+            "AVCT and AVG": {},
+        },
+        "table4": {
+            **{f"{depth} layer{'s' * (depth > 1)}, softmax": {"depth": depth} for depth in (1, 3, 6, 12)},
+            "3 layers, hard softmax": {"depth": 3, "assignment": "hard"},
+        },
+        "ours": {"eq. 10 read literally": {"gate": "own_class"}},
+    }
 
     def __init__(self, settings: AVGNSettings, classes: int) -> None:
         super().__init__()

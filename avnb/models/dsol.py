@@ -43,11 +43,25 @@ from torch.nn.functional import adaptive_max_pool2d, cross_entropy, kl_div, max_
 from avnb.config import setting
 from avnb.data.clips import Batch, Recipe
 from avnb.errors import SettingsError
-from avnb.models.base import Examples, Query, Stage
+from avnb.models.base import Ablations, Examples, Query, Stage
 from avnb.models.ots import OTS, OTSSettings, matching_loss
 
 LOCALIZE, CLASSIFY, MATCH = range(3)  # what the network is learning
-ABLATIONS = ("table4", "table5", "table6", "table7", "table8")
+ABLATIONS: Ablations = {
+    "table4": {f"lambda {value}": {"localization_weight": value} for value in (0.3, 0.5, 0.8, 1.0, 1.5)},
+    "table5": {"alternating": {}, "without alternating": {"alternate": False}},
+    "table6": {
+        **{f"mask {value}, 11 clusters": {"mask_threshold": value} for value in (0.05, 0.03, 0.07)},
+        **{f"mask 0.05, {count} clusters": {"mask_threshold": 0.05, "clusters": count} for count in (13, 20)},
+    },
+    "table7": {
+        "Lc": {"localization_weight": 0.0, "product": False},
+        "L1 and Lc": {"product": False},
+        "L1 and Prod": {"consistency": False},
+        "L1, Prod and Lc": {},
+    },
+    "table8": {"from scratch": {"pretrained": False}, "ImageNet": {}},
+}
 SCENES = {"grid": ("grid",), "side_by_side": ("side_by_side",), "both": ("grid", "side_by_side")}
 
 
@@ -119,6 +133,7 @@ class DSOL(OTS):
     SETTINGS = DSOLSettings
     CLASSES: ClassVar = ("oracle", "predicted")
     KEEPS: ClassVar = "last"  # as the paper does: the validation AP does not see what stays bright in silence
+    ABLATIONS: ClassVar = ABLATIONS
     FASTER: ClassVar = {"visual_class": 10.0, "audio_class": 10.0}  # as the released code: they begin anew each time
 
     def __init__(self, settings: DSOLSettings, classes: int) -> None:

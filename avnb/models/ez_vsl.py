@@ -86,6 +86,21 @@ class EZVSL(Method):
 
     SETTINGS = EZVSLSettings
     CLASSES = ("none",)
+    ABLATIONS: ClassVar = {
+        "fig4": {f"dim {dim}": {"dim": dim} for dim in (32, 128, 512)},
+        "table5": {  # what is shown, and not what is trained: `showing` does the same to a trained network
+            "AVL": {"alpha": 1.0},
+            "L1-OGL": {"alpha": 0.0},
+            "CLS-OGL": {"alpha": 0.0, "object_prior": "class_posterior"},
+            "AVL and CLS-OGL": {"object_prior": "class_posterior"},
+            "AVL and L1-OGL": {},
+        },
+        "table6": {
+            "similarity of the maximum": {"matching": "max_pooled", "alpha": 1.0},
+            "mean of the similarities": {"matching": "mean", "alpha": 1.0},
+            "maximum of the similarities": {"alpha": 1.0},
+        },
+    }
 
     def __init__(self, settings: EZVSLSettings, classes: int) -> None:
         super().__init__()

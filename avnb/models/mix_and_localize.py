@@ -89,6 +89,18 @@ class MixAndLocalize(Method):
 
     SETTINGS = MixAndLocalizeSettings
     CLASSES: ClassVar[tuple[str, ...]] = ("best_pairing",)
+    ABLATIONS: ClassVar = {
+        "table3": {
+            "mixed correspondence": {"objective": "correspondence"},  # eq. 7
+            "image-sound-image": {"objective": "image_sound_image"},  # eq. 6
+            "permutation-invariant": {"objective": "permutation"},  # eq. 8
+        },
+        "ours": {
+            "as it is": {},
+            "nothing shifted": {"shifted": "none"},
+            "same class allowed": {"same_class": "allowed"},
+        },
+    }
 
     def __init__(self, settings: MixAndLocalizeSettings, classes: int) -> None:
         super().__init__()

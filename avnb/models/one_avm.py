@@ -97,6 +97,19 @@ class OneAVM(Method):
     SETTINGS = OneAVMSettings
     CLASSES = ("none",)
     KEEPS = "last"
+    ABLATIONS: ClassVar = {
+        "table5": {
+            "CL": {"separation": False, "alignment": False},
+            "MAS": {"correspondence": False, "alignment": False},
+            "CL and MAS": {"alignment": False},
+            "CL and MVA": {"separation": False},
+            "MAS and MVA": {"correspondence": False},
+            "CL, MAS and MVA": {},
+        },
+        "ours": {"MVA": {"correspondence": False, "separation": False}},
+        "fig5_depth": {f"depth {depth}": {"decoder_depth": depth} for depth in (4, 8, 12, 16)},
+        "fig5_alpha": {f"alpha {alpha}": {"alpha": alpha} for alpha in (0.1, 0.3, 0.5, 0.7, 0.9)},
+    }
 
     def __init__(self, settings: OneAVMSettings, classes: int) -> None:
         super().__init__()
