@@ -288,7 +288,7 @@ class _Asker:
         """Write the MP4: between two moments, maps and strengths pass from one to the other."""
         from tqdm.auto import tqdm
 
-        from avnb.viewing.plots import class_colours
+        from avnb.viewing.colours import class_colours
 
         colours = class_colours(self.known if self.class_aware else self.names)
         before = after = next(moments, None)
