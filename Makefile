@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export PYTHONUNBUFFERED := 1
 export JUPYTER_PLATFORM_DIRS := 1
 
-.PHONY: demo test notebooks notebook lint format bench clean
+.PHONY: demo test notebooks notebook prose seeds lint format bench clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 14) else f"avnb needs Python 3.11 to 3.13, this is {v[0]}.{v[1]}: make PYTHON=python3.12 ...")'
@@ -27,6 +27,14 @@ notebooks: $(VENV)/.installed
 # The skeleton of a method's notebook, or its parameters cell brought up to date: make notebook METHOD=avgn
 notebook: $(VENV)/.installed
 	$(BIN)/python -m avnb.notebook $(METHOD)
+
+# Decimals in the notebooks' prose that no saved output shows.
+prose: $(VENV)/.installed
+	$(BIN)/python tools/check_prose.py
+
+# What every method reaches with three seeds: docs/results/seeds.json and README's table. An hour on two cores.
+seeds: $(VENV)/.installed
+	$(BIN)/python tools/seeds.py
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

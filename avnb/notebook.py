@@ -153,7 +153,7 @@ authors, venue and a link.*
 import torch
 
 from avnb.data.mixing import make_batch
-from avnb.evaluation.localization import judge, pick, trials_of
+from avnb.evaluation import judge, pick, trials_of
 from avnb.metrics.localization import average_precision, upsample
 from MODULE import METHOD, SETTINGS
 from avnb.notebook import data_mark, start

@@ -5,6 +5,7 @@ Introduced in notebooks/04_avgn.ipynb.
 
 import hashlib
 import html
+import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +13,13 @@ import numpy as np
 
 from avnb.evaluation.rows import ASKED, DECIBELS, FROM_ZERO_TO_ONE, NO_MODEL, PROTOCOL
 from avnb.papers import Row
-from avnb.viewing.colours import readable
+from avnb.paths import project_root, shown
+from avnb.viewing.plots import readable
 
 if TYPE_CHECKING:
     import pandas.io.formats.style
 
+RESULTS = "docs/results/seeds.json"  # in the project; written by tools/seeds.py
 CEILING = {"oracle": "oracle (the ceiling)"}  # so that it is not taken for classes: oracle
 
 
@@ -52,6 +55,31 @@ def results_table(
     index = pd.MultiIndex.from_tuples([(group, readable(name)) for group, name, _ in lines], names=["", "method"])
     table = pd.DataFrame(cells, index=index, columns=[*map(readable, kept), *metrics])
     return _styled(table, _caption(rows, [key for key in PROTOCOL if key not in differs], bool(asked), metrics))
+
+
+def seeds_table(method: str) -> "pandas.io.formats.style.Styler | None":
+    """Return what a method reached with each seed, as ``make seeds`` wrote it; None, and a line that says so, without.
+
+    Introduced in notebooks/04_avgn.ipynb.
+    """
+    import pandas as pd
+
+    path = project_root() / RESULTS
+    said = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"methods": {}}
+    if not (lines := said["methods"].get(method)):
+        print(f"{shown(path)} has no seeds of {method} yet: make seeds trains and judges three of every method.")
+        return None
+    index = [
+        (", ".join(filter(None, map(readable, (one["subset"], one["geometry"], ASKED[one["classes"]])))), one["metric"])
+        for one in lines
+    ]
+    columns = [f"seed {seed}" for seed in range(len(lines[0]["seeds"]))]
+    cells = [[f"{value:.1f}" for value in one["seeds"]] for one in lines]
+    table = pd.DataFrame(cells, index=pd.MultiIndex.from_tuples(index, names=["", "metric"]), columns=columns)
+    about = (
+        f"{said['dataset']} ({said['origin']}), preset {said['preset']}, on {said['processor']}; written by make seeds"
+    )
+    return _styled(table, about)
 
 
 def _caption(rows: Sequence[Mapping[str, Any]], shared: Sequence[str], asked: bool, metrics: Mapping[str, Any]) -> str:

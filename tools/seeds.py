@@ -1,0 +1,125 @@
+"""Train every method with three seeds and write what they reach into docs/results/seeds.json (``make seeds``).
+
+The notebooks read their methods' rows there, and README's table is written from it. A run that is finished is not
+trained again, and one that is judged is not judged again: its metrics.json is read. About twenty minutes a seed on two
+cores. ``python tools/seeds.py DATASET SEEDS [METHOD ...]`` takes other data, so many seeds and some methods alone.
+"""
+
+import json
+import platform
+import sys
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from avnb.config import Settings
+from avnb.data.store import Store
+from avnb.evaluation import judge, judge_listening, trials_of
+from avnb.evaluation.rows import ASKED
+from avnb.models import METHODS
+from avnb.notebook import data_mark, start
+from avnb.paths import project_root, shown, whole_file
+from avnb.training.fit import fit
+from avnb.training.runs import Run
+from avnb.viewing.plots import readable
+from avnb.viewing.results import RESULTS
+
+ABOUT = ("subset", "geometry", "classes")
+METRICS = ("AP", "CAP", "PIAP", "SDR gain", "xNN-Acc")  # of no threshold rule, so that all methods can be compared
+COLUMNS = (("solo", "AP"), ("duet", "CAP"), ("duet", "PIAP"), ("trio", "CAP"))
+BEGIN, END = "<!-- written by make seeds -->\n", "\n<!-- to here -->"
+TITLES = {
+    "centre": "centre square", "avgn": "AVGN", "dsol": "DSOL", "ez_vsl": "EZ-VSL", "one_avm": "OneAVM", "ots": "OTS",
+    "mix_and_localize": "Mix-and-Localize",
+}  # fmt: skip
+
+
+def rows_of(settings: Settings, store: Store, progress: bool = True) -> list[dict[str, Any]]:
+    """Return the rows of these settings' run, which is trained and judged first where it is not yet."""
+    torch.manual_seed(settings.seed)
+    method = METHODS[settings.METHOD](settings, len(store.classes))
+    run = Run.of(settings, store.name, data_mark(store))
+    fit(method, store, run, progress)
+    path = run.folder / "metrics.json"
+    rows = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
+    if not rows:
+        rows = judge(method, store, run, trials_of(store, settings.limit), progress)
+    if hasattr(method, "separate") and not any("SDR" in row for row in rows):
+        rows += judge_listening(method, store, run, limit=settings.limit, progress=progress)
+    return rows
+
+
+def collect(
+    store: Store, settings: Settings, methods: Sequence[str], seeds: int, progress: bool = True
+) -> dict[str, list[dict[str, Any]]]:
+    """Return, for each method (and the centre square) and each of its rows, the value of each seed."""
+    lines: dict[str, dict[tuple[str, ...], dict[str, Any]]] = {"centre": {}}
+    shared = {entry.name: getattr(settings, entry.name) for entry in fields(Settings)}
+    for name in methods:
+        for seed in range(seeds):
+            own = METHODS[name].SETTINGS(**shared | {"seed": seed}).resolve(settings.device, store.origin)
+            for row in rows_of(own, store, progress):
+                first = row["method"] == "centre" and (name, seed) == (methods[0], 0)
+                for metric in METRICS if row["method"] == name or first else ():
+                    if row.get(metric) is None:
+                        continue
+                    about = {key: row[key] for key in ABOUT} | {"metric": metric}
+                    line = lines.setdefault(row["method"], {}).setdefault(tuple(about.values()), {**about, "seeds": []})
+                    line["seeds"].append(round(float(row[metric]), 1))
+    return {name: list(found.values()) for name, found in lines.items()}
+
+
+def readme_table(methods: dict[str, list[dict[str, Any]]]) -> str:
+    """Return README's table: the mean of the seeds with the lowest and the highest."""
+    lines = ["| | solo AP | duet CAP | duet PIAP | trio CAP | which map is whose |", "|---|---|---|---|---|---|"]
+    for name, found in methods.items():
+        for classes in dict.fromkeys(line["classes"] for line in found):
+            cells = [_cell(found, subset, metric, classes) for subset, metric in COLUMNS]
+            if any(cells):
+                asked = ASKED[classes] or "one map for all" if name != "centre" else ""
+                lines.append(f"| {TITLES.get(name, readable(name))} | {' | '.join(cells)} | {asked} |")
+    return "\n".join(lines)
+
+
+def _cell(lines: Sequence[dict[str, Any]], *wanted: str) -> str:
+    for line in lines:
+        found = (line["subset"], line["metric"], line["classes"])
+        if found == wanted and line["geometry"] in ("single", "side_by_side"):
+            values = line["seeds"]
+            spread = f" ({min(values):.1f}-{max(values):.1f})" if len(values) > 1 else ""
+            return f"{sum(values) / len(values):.1f}{spread}"
+    return ""
+
+
+def processor() -> str:
+    """Return what this machine's processor is called: results differ between makes."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def main(words: list[str]) -> None:
+    """Train, judge, and write docs/results/seeds.json and README's table."""
+    dataset, seeds = (words[0], int(words[1])) if len(words) > 1 else ("music", 3)
+    settings, store = start(Settings, {"dataset": dataset})
+    found = collect(store, settings, words[2:] or list(METHODS), seeds)
+    about = {"dataset": store.name, "origin": store.origin, "preset": settings.preset, "processor": processor()}
+    path = project_root() / RESULTS
+    with whole_file(path) as temporary:
+        temporary.write_text(json.dumps(about | {"methods": found}, indent=1) + "\n", encoding="utf-8")
+    readme = project_root() / "README.md"
+    before, _, rest = readme.read_text(encoding="utf-8").partition(BEGIN)
+    after = rest.partition(END)[2]
+    with whole_file(readme) as temporary:
+        temporary.write_text(before + BEGIN + readme_table(found) + END + after, encoding="utf-8")
+    print(f"{shown(path)} and README's table: {seeds} seeds of {len(found) - 1} methods on {store.name}, {processor()}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
