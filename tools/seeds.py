@@ -24,7 +24,7 @@ from avnb.notebook import data_mark, start
 from avnb.paths import project_root, shown, whole_file
 from avnb.training.fit import fit
 from avnb.training.runs import Run
-from avnb.viewing.plots import readable
+from avnb.viewing.colours import readable
 from avnb.viewing.results import RESULTS
 
 ABOUT = ("subset", "geometry", "classes")

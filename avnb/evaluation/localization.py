@@ -35,7 +35,7 @@ from avnb.metrics.localization import (
     threshold_rule,
     upsample,
 )
-from avnb.models.base import Method
+from avnb.models.base import Method, Query
 from avnb.training.runs import Run
 
 THRESHOLDS = (0.1, 0.3, 0.5)
@@ -143,7 +143,7 @@ def _ask_some(method: Method, batch: Batch, trial: Trial, ways: set[str]) -> Par
 
     def maps_of(classes: Int[Tensor, "batch _"]) -> Tensor:
         with autocast(device):
-            return method.localize(batch.frames, batch.mixture, classes, features).float()
+            return method.localize(Query(batch.frames, batch.mixture, classes, features)).float()
 
     features, probabilities = look()  # once, whatever is asked
     # Frames of their own ("separate") have a row per source; from here on it is a row per mixture.

@@ -25,7 +25,7 @@ from avnb.evaluation.retrieval import judge_retrieval
 from avnb.evaluation.rows import IDEAL, WITHOUT_LEARNING, protocol_of, training_of
 from avnb.evaluation.trials import Trial, duet_trial
 from avnb.metrics.separation import Separation, separation
-from avnb.models.base import Method
+from avnb.models.base import Method, Separates
 from avnb.models.baselines.nmf import separate_nmf
 from avnb.models.baselines.rpca import separate_rpca
 from avnb.networks.separation_masks import ideal_separation
@@ -51,7 +51,7 @@ def judge_listening(
 
     ``others`` are judged with it: "nmf", "rpca", "ideal_half_mixture" and the other rules. Returns the new rows.
     """
-    rows = judge_separation(method, store, others, limit, progress) if hasattr(method, "separate") else []
+    rows = judge_separation(method, store, others, limit, progress) if isinstance(method, Separates) else []
     rows += judge_retrieval(method, store, limit, progress)
     path = run.folder / "metrics.json"
     said = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"rows": []}
@@ -125,21 +125,20 @@ def take_apart(
 
     ``frames`` [mixtures, sources, 3, height, width] tell the method what to look for; the waveforms are the store's.
     """
-    rate, front = method.rate, method.spectrogram
-    references = method.resample(waveforms)
+    references = method.resampled(waveforms)
     mixture = references.sum(dim=1)
     with autocast(waveforms.device):
         own = method.separate(frames, waveforms.sum(dim=1)).float()
     estimates = {method.settings.METHOD: own}
     for name in others:
         if name == "nmf":
-            estimates[name] = separate_nmf(mixture, rate, references.shape[1])
+            estimates[name] = separate_nmf(mixture, method.rate, references.shape[1])
         elif name == "rpca":
             estimates[name] = separate_rpca(mixture)
         else:
             rule = name.removeprefix("ideal_")
-            estimates[name] = ideal_separation(references, rule, front.n_fft, front.hop)
-    return Heard(references, mixture, estimates, rate)
+            estimates[name] = ideal_separation(references, rule, *method.stft_window)
+    return Heard(references, mixture, estimates, method.rate)
 
 
 def _gathered(parts: Iterator[Heard]) -> Iterator[Heard]:

@@ -1,7 +1,7 @@
 """One file per method: its network, its objective, its maps."""
 
 from avnb.models.avgn import AVGN
-from avnb.models.base import Method, Stage
+from avnb.models.base import Method, Query, Separates, Stage
 from avnb.models.dsol import DSOL
 from avnb.models.ez_vsl import EZVSL
 from avnb.models.mix_and_localize import MixAndLocalize
@@ -17,4 +17,4 @@ METHODS: dict[str, type[Method]] = {
     "ots": OTS,
 }
 
-__all__ = ["METHODS", "Method", "Stage"]
+__all__ = ["METHODS", "Method", "Query", "Separates", "Stage"]

@@ -39,7 +39,7 @@ from torch.nn.functional import (
 
 from avnb.config import Settings, setting
 from avnb.data.clips import Batch, Recipe
-from avnb.models.base import Method, Stage
+from avnb.models.base import Method, Query, Stage
 from avnb.networks.encoders import FrozenLite, LiteProjection, ResNetFrames, ResNetSound, SlimSound
 from avnb.networks.losses import cosine_maps, multiple_instance_contrastive
 from avnb.networks.spectrograms import LinearLogSpectrogram, LogMel
@@ -86,6 +86,19 @@ class AVGN(Method):
     """The audio-visual grouping network. Introduced in notebooks/04_avgn.ipynb."""
 
     SETTINGS = AVGNSettings
+    ABLATIONS: ClassVar = {
+        "table3": {
+            "neither": {"class_tokens": False, "grouping": False},
+            "AVCT": {"grouping": False},
+            "AVG": {"class_tokens": False},
+            "AVCT and AVG": {},
+        },
+        "table4": {
+            **{f"{depth} layer{'s' * (depth > 1)}, softmax": {"depth": depth} for depth in (1, 3, 6, 12)},
+            "3 layers, hard softmax": {"depth": 3, "assignment": "hard"},
+        },
+        "ours": {"eq. 10 read literally": {"gate": "own_class"}},
+    }
 
     def __init__(self, settings: AVGNSettings, classes: int) -> None:
         super().__init__()
@@ -128,7 +141,7 @@ class AVGN(Method):
         Float[Tensor, "batch classes dim"] | None,
     ]:
         """Return f^a, the map of f_p^v, and the class-aware g^a and g^v (None without tokens)."""
-        maps = self.trunk(frames) if features is None else features
+        maps = self.trunk_maps(frames, features)
         visual = _scaled(self.project_visual(maps), dim=1)  # f_p^v
         audio = _scaled(self.project_audio(self.listen(self.spectrogram(mixture))), dim=1)  # f^a
         if not self.class_aware:
@@ -191,18 +204,13 @@ class AVGN(Method):
             loss = loss + cross_entropy(rearrange(score, "m b n -> (m n) b"), own.repeat_interleave(sources))
         return loss
 
-    def localize(
-        self,
-        frames: Shaped[Tensor, "batch 3 height width"],
-        mixture: Float[Tensor, "batch time"],
-        classes: Int[Tensor, "batch sources"] | None = None,
-        features: Float[Tensor, "batch channels rows columns"] | None = None,
-    ) -> Float[Tensor, "batch sources rows columns"]:
+    def localize(self, query: Query) -> Float[Tensor, "batch sources rows columns"]:
         """Return the cosine map of each asked class (all classes where none is asked for), in -1..1.
 
         Without tokens the one map of eq. 1 stands for every source.
         """
-        audio, visual, g_a, g_v = self(frames, mixture, features)
+        audio, visual, g_a, g_v = self(query.frames, query.mixture, query.features)
+        classes = query.classes
         if classes is None:
             classes = torch.arange(self.classes, device=audio.device).expand(len(audio), -1)
         if not self.class_aware:

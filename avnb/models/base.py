@@ -1,14 +1,86 @@
-"""What every method offers: its objective, its maps, its features, and the stages in which it is trained."""
+"""The contract of a method: what it is asked, what it answers, what it is built of, and how it is trained.
+
+A new method is a subclass of `Method` with its own settings, `loss`, `localize`, `embed` and `stages`; if it also takes
+sounds apart, it is what `Separates` describes. fit(), the evaluation and the notebooks know nothing else of it.
+"""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
 from avnb.config import Settings
 from avnb.data.clips import Batch, Recipe
+
+Examples = Callable[[], Iterable[tuple[Any, Recipe, Batch]]]  # an epoch's mixtures, recipes and batches
+Ablations = Mapping[str, Mapping[str, Mapping[str, Any]]]
+
+
+@dataclass(frozen=True)
+class Query:
+    """The question to a method: where in these frames is what sounds in this mixture?
+
+    ``frames`` are raw RGB (0..255) of any size, ``mixture`` is at the store's rate. ``classes`` has a column for each
+    source that is asked for; a method whose maps have no names reads only how many there are, and None asks for all
+    that the method has. ``features`` are the trunk's maps of ``frames``, where they are already known.
+    """
+
+    frames: Shaped[Tensor, "batch 3 height width"]
+    mixture: Float[Tensor, "batch time"]
+    classes: Int[Tensor, "batch sources"] | None = None
+    features: Shaped[Tensor, "batch channels rows columns"] | None = None
+
+    @classmethod
+    def of(cls, batch: Batch) -> "Query":
+        """Return the question for the sources of a batch, their true classes given."""
+        return cls(batch.frames, batch.mixture, batch.source_classes, batch.features)
+
+    @property
+    def sources(self) -> int:
+        """How many maps are asked for: one where no class is named."""
+        return 1 if self.classes is None else self.classes.shape[1]
+
+
+class Trunk(Protocol):
+    """The network that looks: frames 0..255 of any size to [batch, channels, height / stride, width / stride].
+
+    A ``frozen`` one is never trained: its maps are cached beside the store and given to the method as ``features``, and
+    a run's weights leave it out.
+    """
+
+    channels: int
+    stride: int
+    frozen: bool
+
+    def __call__(
+        self, frames: Shaped[Tensor, "batch 3 height width"]
+    ) -> Float[Tensor, "batch channels rows columns"]: ...
+
+
+@runtime_checkable
+class Separates(Protocol):
+    """A method that also takes a mixture apart; asked with ``isinstance(method, Separates)``."""
+
+    @property
+    def rate(self) -> int:
+        """Hz of the waveforms it returns."""
+
+    @property
+    def stft_window(self) -> tuple[int, int]:
+        """Samples of a window, and from one to the next, of the STFT that its masks are applied to."""
+
+    def resampled(self, waveforms: Float[Tensor, "*batch time"]) -> Float[Tensor, "*batch samples"]:
+        """Return the store's waveforms at ``rate``."""
+
+    def separate(
+        self,
+        frames: Shaped[Tensor, "batch sources 3 height width"],
+        mixture: Float[Tensor, "batch time"],
+        features: Float[Tensor, "batch sources channels rows columns"] | None = None,
+    ) -> Float[Tensor, "batch sources samples"]:
+        """Return what of each mixture, which is at the store's rate, belongs to each of its frames, at ``rate``."""
 
 
 @dataclass(frozen=True)
@@ -25,43 +97,45 @@ class Stage:
     name: str
     epochs: int
     recipes: tuple[Recipe, ...]
-    begin: Callable[[Callable[[], Iterable[tuple[Any, Recipe, Batch]]]], None] | None = None
+    begin: Callable[[Examples], None] | None = None
     validation: tuple[Recipe, ...] = ()
     begin_with: tuple[Recipe, ...] = ()
     anew: bool = False
 
 
 class Method(nn.Module):
-    """A method of the papers. ``trunk`` is the network that looks at frames; a frozen one's features are cached.
+    """A method of the papers: its networks, its objective and its maps, built from settings and a number of classes.
 
-    ``CLASSES`` is how it can be asked for its sources: "oracle" and "predicted" where it knows classes, "best_pairing"
-    where its maps have no names, "none" where it has one map whatever is asked. ``FASTER`` names its parts that learn
-    at a multiple of the learning rate. ``KEEPS`` is which epoch is the result: the "best" on the validation split, or
-    the "last" where several tasks have no score in common.
+    - ``SETTINGS`` is its dataclass of settings, whose ``METHOD`` is its name in METHODS.
+    - ``CLASSES`` is how it can be asked for its sources: "oracle" and "predicted" where it knows classes,
+      "best_pairing" where its maps have no names, "none" where it has one map whatever is asked.
+    - ``KEEPS`` is which epoch is the result: the "best" on the validation split, or the "last" where several tasks have
+      no score in common.
+    - ``FASTER`` names its attributes that learn at a multiple of the learning rate.
+    - ``ABLATIONS`` holds, by table (the name it has in avnb/papers, or "ours") and by row (the words after the
+      method's name in that table), the settings in which the row differs from the method's own.
     """
 
     SETTINGS: ClassVar[type[Settings]] = Settings
     CLASSES: ClassVar[tuple[str, ...]] = ("oracle", "predicted")
     KEEPS: ClassVar[str] = "best"
     FASTER: ClassVar[Mapping[str, float]] = {}
+    ABLATIONS: ClassVar[Ablations] = {}
     settings: Settings
-    trunk: nn.Module
+    trunk: Trunk
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Return "total" and each of its terms by the paper's name, as scalars."""
+        """Return "total", which is minimised, and each of its terms by the paper's name, as scalars.
+
+        A term whose name ends in "accuracy" is none of the total's but a share in 0..1 that is watched: validation
+        reports it in percent. Truth is never read, and labels only where the docstring of the method says so.
+        """
         raise NotImplementedError
 
-    def localize(
-        self,
-        frames: Shaped[Tensor, "batch 3 height width"],
-        mixture: Float[Tensor, "batch time"],
-        classes: Int[Tensor, "batch sources"] | None = None,
-        features: Float[Tensor, "batch channels rows columns"] | None = None,
-    ) -> Float[Tensor, "batch sources rows columns"]:
-        """Return a similarity map per source: of the given classes where the method knows classes.
+    def localize(self, query: Query) -> Float[Tensor, "batch sources rows columns"]:
+        """Return a similarity map per source that is asked for, on the trunk's grid: the higher, the likelier there.
 
-        A method that does not returns as many maps as ``classes`` has columns. ``features`` are the frozen trunk's
-        maps of ``frames``, where they are already known.
+        A method that knows no classes returns as many maps as are asked for.
         """
         raise NotImplementedError
 
@@ -70,7 +144,7 @@ class Method(nn.Module):
         return None
 
     def embed(self, batch: Batch) -> dict[str, Tensor]:
-        """Return the features that t-SNE and retrieval look at."""
+        """Return the features that t-SNE and retrieval look at: "audio" and "visual", [batch, vectors, dim]."""
         raise NotImplementedError
 
     def encode(self, batch: Batch) -> dict[str, Tensor]:
@@ -80,3 +154,16 @@ class Method(nn.Module):
     def stages(self) -> list[Stage]:
         """Return how the method is trained; most have one stage."""
         raise NotImplementedError
+
+    def trunk_maps(
+        self,
+        frames: Shaped[Tensor, "batch 3 height width"],
+        features: Float[Tensor, "batch channels rows columns"] | None = None,
+    ) -> Float[Tensor, "batch channels rows columns"]:
+        """Return the trunk's maps of ``frames``: ``features`` where they are already known."""
+        return self.trunk(frames) if features is None else features
+
+
+def is_accuracy(term: str) -> bool:
+    """Tell whether a term of a loss is a share that is watched, and not a part of the total."""
+    return term.endswith("accuracy")

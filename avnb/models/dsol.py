@@ -30,26 +30,38 @@ Where the paper is silent or the released code differs, the setting says so:
 """
 
 import copy
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from einops import einsum
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_max_pool2d, cross_entropy, kl_div, max_pool2d, normalize, one_hot
 
 from avnb.config import setting
 from avnb.data.clips import Batch, Recipe
 from avnb.errors import SettingsError
-from avnb.models.base import Stage
+from avnb.models.base import Ablations, Examples, Query, Stage
 from avnb.models.ots import OTS, OTSSettings, matching_loss
 
-Examples = Callable[[], Iterable[tuple[Any, Recipe, Batch]]]  # what Stage.begin is given
-
 LOCALIZE, CLASSIFY, MATCH = range(3)  # what the network is learning
-ABLATIONS = ("table4", "table5", "table6", "table7", "table8")
+ABLATIONS: Ablations = {
+    "table4": {f"lambda {value}": {"localization_weight": value} for value in (0.3, 0.5, 0.8, 1.0, 1.5)},
+    "table5": {"alternating": {}, "without alternating": {"alternate": False}},
+    "table6": {
+        **{f"mask {value}, 11 clusters": {"mask_threshold": value} for value in (0.05, 0.03, 0.07)},
+        **{f"mask 0.05, {count} clusters": {"mask_threshold": 0.05, "clusters": count} for count in (13, 20)},
+    },
+    "table7": {
+        "Lc": {"localization_weight": 0.0, "product": False},
+        "L1 and Lc": {"product": False},
+        "L1 and Prod": {"consistency": False},
+        "L1, Prod and Lc": {},
+    },
+    "table8": {"from scratch": {"pretrained": False}, "ImageNet": {}},
+}
 SCENES = {"grid": ("grid",), "side_by_side": ("side_by_side",), "both": ("grid", "side_by_side")}
 
 
@@ -121,6 +133,7 @@ class DSOL(OTS):
     SETTINGS = DSOLSettings
     CLASSES: ClassVar = ("oracle", "predicted")
     KEEPS: ClassVar = "last"  # as the paper does: the validation AP does not see what stays bright in silence
+    ABLATIONS: ClassVar = ABLATIONS
     FASTER: ClassVar = {"visual_class": 10.0, "audio_class": 10.0}  # as the released code: they begin anew each time
 
     def __init__(self, settings: DSOLSettings, classes: int) -> None:
@@ -261,26 +274,20 @@ class DSOL(OTS):
 
     # ---------------------------------------------------------------------------------------------------- what is shown
 
-    def localize(
-        self,
-        frames: Shaped[Tensor, "batch 3 height width"],
-        mixture: Float[Tensor, "batch time"],
-        classes: Int[Tensor, "batch sources"] | None = None,
-        features: Float[Tensor, "batch channels rows columns"] | None = None,
-    ) -> Float[Tensor, "batch sources rows columns"]:
+    def localize(self, query: Query) -> Float[Tensor, "batch sources rows columns"]:
         """Return the maps of the asked classes (of all, where none is asked for), in 0..1; they sum to 1 over all.
 
         A class is the sum of its clusters, and 0 everywhere where it has none. In stage one there is one map, the
         sounding area, for whatever is asked.
         """
         if self.phase != MATCH:
-            return super().localize(frames, mixture, classes, features)
-        maps = self.class_maps(self.hear(mixture), self.see(frames, features))
+            return super().localize(query)
+        maps = self.class_maps(self.hear(query.mixture), self.see(query.frames, query.features))
         shares = (self.settings.softmax_scale * maps).softmax(dim=1)
         by_class = einsum(self.named.to(shares.dtype), shares, "c k, b k h w -> b c h w")
-        if classes is None:
+        if query.classes is None:
             return by_class
-        return by_class.gather(1, classes[:, :, None, None].expand(-1, -1, *by_class.shape[2:]))
+        return by_class.gather(1, query.classes[:, :, None, None].expand(-1, -1, *by_class.shape[2:]))
 
     def recognize(self, mixture: Float[Tensor, "batch time"]) -> Float[Tensor, "batch classes"] | None:
         """Return how much of p_a is each class's; None in stage one."""

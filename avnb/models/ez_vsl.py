@@ -19,14 +19,14 @@ from typing import ClassVar
 import numpy as np
 import torch
 from einops import einsum
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, interpolate, normalize
 
 from avnb.config import Settings, setting
 from avnb.data.clips import Batch, Recipe
 from avnb.errors import SettingsError
-from avnb.models.base import Method, Stage
+from avnb.models.base import Method, Query, Stage
 from avnb.networks.encoders import (
     FrozenLite,
     LiteObjects,
@@ -86,6 +86,21 @@ class EZVSL(Method):
 
     SETTINGS = EZVSLSettings
     CLASSES = ("none",)
+    ABLATIONS: ClassVar = {
+        "fig4": {f"dim {dim}": {"dim": dim} for dim in (32, 128, 512)},
+        "table5": {  # what is shown, and not what is trained: `showing` does the same to a trained network
+            "AVL": {"alpha": 1.0},
+            "L1-OGL": {"alpha": 0.0},
+            "CLS-OGL": {"alpha": 0.0, "object_prior": "class_posterior"},
+            "AVL and CLS-OGL": {"object_prior": "class_posterior"},
+            "AVL and L1-OGL": {},
+        },
+        "table6": {
+            "similarity of the maximum": {"matching": "max_pooled", "alpha": 1.0},
+            "mean of the similarities": {"matching": "mean", "alpha": 1.0},
+            "maximum of the similarities": {"alpha": 1.0},
+        },
+    }
 
     def __init__(self, settings: EZVSLSettings, classes: int) -> None:
         super().__init__()
@@ -108,7 +123,7 @@ class EZVSL(Method):
         features: Float[Tensor, "batch channels rows columns"] | None = None,
     ) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, "batch dim rows columns"]]:
         """Return the projected sound and the projected positions of the picture (eq. 1)."""
-        maps = self.trunk(frames) if features is None else features
+        maps = self.trunk_maps(frames, features)
         return self.project_audio(self.listen(self.spectrogram(mixture))), self.project_visual(maps)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
@@ -119,20 +134,14 @@ class EZVSL(Method):
         terms = {"audio_to_visual": cross_entropy(score, own), "visual_to_audio": cross_entropy(score.T, own)}
         return {"total": sum(terms.values()), **terms}
 
-    def localize(
-        self,
-        frames: Shaped[Tensor, "batch 3 height width"],
-        mixture: Float[Tensor, "batch time"],
-        classes: Int[Tensor, "batch sources"] | None = None,
-        features: Float[Tensor, "batch channels rows columns"] | None = None,
-    ) -> Float[Tensor, "batch sources rows columns"]:
+    def localize(self, query: Query) -> Float[Tensor, "batch sources rows columns"]:
         """Return the map of eq. 9, in 0..1, which stands for every source: the method makes one of a mixture."""
-        audio, visual = self(frames, mixture, features)
+        audio, visual = self(query.frames, query.mixture, query.features)
         heard = cosine_maps(audio[:, None], visual[:, None])  # eq. 6
         seen = torch.zeros_like(heard)
         if self.settings.alpha < 1:
-            seen = self.object_maps(frames, features, heard.shape[-2:])[self.settings.object_prior][:, None]
-        return fuse(heard, seen, self.settings.alpha).expand(-1, 1 if classes is None else classes.shape[1], -1, -1)
+            seen = self.object_maps(query.frames, query.features, heard.shape[-2:])[self.settings.object_prior][:, None]
+        return fuse(heard, seen, self.settings.alpha).expand(-1, query.sources, -1, -1)
 
     def object_maps(
         self,
@@ -143,7 +152,7 @@ class EZVSL(Method):
         """Return both object priors, enlarged to ``size``: "activation" (eq. 8) and "class_posterior" (eq. 7)."""
         seen = frames
         if self.settings.preset == "quick":
-            seen = self.trunk(frames) if features is None else features
+            seen = self.trunk_maps(frames, features)
         v, logits = self.objects(seen)
         priors = {"activation": v.abs().sum(dim=1), "class_posterior": logits.softmax(dim=1).amax(dim=1)}
         return {

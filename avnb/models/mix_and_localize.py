@@ -27,13 +27,13 @@ from typing import ClassVar
 
 import torch
 from einops import einsum, rearrange
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from avnb.config import Settings, setting
 from avnb.data.clips import Batch, Recipe, mix_waveforms
-from avnb.models.base import Method, Stage
+from avnb.models.base import Method, Query, Stage
 from avnb.networks.encoders import FrozenLite, LiteProjection, ResNetFrames, ResNetSound, SlimSound
 from avnb.networks.spectrograms import LogMel, MixAndLocalizeLogMel
 
@@ -89,6 +89,18 @@ class MixAndLocalize(Method):
 
     SETTINGS = MixAndLocalizeSettings
     CLASSES: ClassVar[tuple[str, ...]] = ("best_pairing",)
+    ABLATIONS: ClassVar = {
+        "table3": {
+            "mixed correspondence": {"objective": "correspondence"},  # eq. 7
+            "image-sound-image": {"objective": "image_sound_image"},  # eq. 6
+            "permutation-invariant": {"objective": "permutation"},  # eq. 8
+        },
+        "ours": {
+            "as it is": {},
+            "nothing shifted": {"shifted": "none"},
+            "same class allowed": {"same_class": "allowed"},
+        },
+    }
 
     def __init__(self, settings: MixAndLocalizeSettings, classes: int) -> None:
         super().__init__()
@@ -116,7 +128,7 @@ class MixAndLocalize(Method):
         features: Float[Tensor, "batch channels rows columns"] | None = None,
     ) -> Float[Tensor, "batch dim rows columns"]:
         """Return f(x), a unit vector for each position."""
-        return normalize(self.project_visual(self.trunk(frames) if features is None else features), dim=1)
+        return normalize(self.project_visual(self.trunk_maps(frames, features)), dim=1)
 
     def hear(self, mixture: Float[Tensor, "batch time"]) -> Float[Tensor, "batch heads dim"]:
         """Return s_1 ... s_k, a unit vector from each head."""
@@ -169,21 +181,15 @@ class MixAndLocalize(Method):
         first, second = sources[..., :window], sources.gather(2, place)
         return mix_waveforms(first, self.settings.sound), mix_waveforms(second, self.settings.sound)
 
-    def localize(
-        self,
-        frames: Shaped[Tensor, "batch 3 height width"],
-        mixture: Float[Tensor, "batch time"],
-        classes: Int[Tensor, "batch sources"] | None = None,
-        features: Float[Tensor, "batch channels rows columns"] | None = None,
-    ) -> Float[Tensor, "batch sources rows columns"]:
-        """Return each head's cosine map, in -1..1: as many maps as ``classes`` has columns, without names.
+    def localize(self, query: Query) -> Float[Tensor, "batch sources rows columns"]:
+        """Return each head's cosine map, in -1..1: as many maps as are asked for, without names.
 
         For one source it is the mean of the heads' maps (the paper's single-source test). Between one and k, heads that
         hear most alike are joined; for more than k sources the mean of all stands for those there is no head for.
         """
-        sounds = self.hear(mixture)
-        maps = einsum(self.see(frames, features), sounds, "b d h w, b k d -> b k h w")
-        wanted, heads = self.settings.sources if classes is None else classes.shape[1], maps.shape[1]
+        sounds = self.hear(query.mixture)
+        maps = einsum(self.see(query.frames, query.features), sounds, "b d h w, b k d -> b k h w")
+        wanted, heads = self.settings.sources if query.classes is None else query.sources, maps.shape[1]
         if wanted > heads:
             rest = maps.mean(dim=1, keepdim=True).expand(-1, wanted - heads, -1, -1)
             return torch.cat([maps, rest], dim=1)

@@ -35,7 +35,7 @@ from typing import ClassVar
 
 import torch
 from einops import einsum, rearrange
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, normalize, pad
 
@@ -43,7 +43,7 @@ from avnb.config import Settings, setting
 from avnb.data.clips import Batch, Recipe
 from avnb.devices import full_precision
 from avnb.errors import DataError, SettingsError
-from avnb.models.base import Method, Stage
+from avnb.models.base import Method, Query, Stage
 from avnb.networks.encoders import FrozenLite, LiteProjection, ResNetFrames, ResNetSound, SlimSound
 from avnb.networks.losses import cosine_maps, multiple_instance_contrastive
 from avnb.networks.separation_masks import RULES, apply_masks, source_masks
@@ -97,6 +97,19 @@ class OneAVM(Method):
     SETTINGS = OneAVMSettings
     CLASSES = ("none",)
     KEEPS = "last"
+    ABLATIONS: ClassVar = {
+        "table5": {
+            "CL": {"separation": False, "alignment": False},
+            "MAS": {"correspondence": False, "alignment": False},
+            "CL and MAS": {"alignment": False},
+            "CL and MVA": {"separation": False},
+            "MAS and MVA": {"correspondence": False},
+            "CL, MAS and MVA": {},
+        },
+        "ours": {"MVA": {"correspondence": False, "separation": False}},
+        "fig5_depth": {f"depth {depth}": {"decoder_depth": depth} for depth in (4, 8, 12, 16)},
+        "fig5_alpha": {f"alpha {alpha}": {"alpha": alpha} for alpha in (0.1, 0.3, 0.5, 0.7, 0.9)},
+    }
 
     def __init__(self, settings: OneAVMSettings, classes: int) -> None:
         super().__init__()
@@ -128,13 +141,22 @@ class OneAVM(Method):
         """Hz of what it hears, masks and returns as separated sound."""
         return self.spectrogram.rate
 
+    @property
+    def stft_window(self) -> tuple[int, int]:
+        """Samples of a window, and from one to the next, of the STFT that is masked."""
+        return self.spectrogram.n_fft, self.spectrogram.hop
+
+    def resampled(self, waveforms: Float[Tensor, "*batch time"]) -> Float[Tensor, "*batch samples"]:
+        """Return the store's waveforms at ``rate``."""
+        return self.resample(waveforms)
+
     def see(
         self,
         frames: Shaped[Tensor, "batch 3 height width"],
         features: Float[Tensor, "batch channels rows columns"] | None = None,
     ) -> Float[Tensor, "batch seen rows columns"]:
         """Return the encoder's localized representations v^xy."""
-        return self.look(self.trunk(frames) if features is None else features)
+        return self.look(self.trunk_maps(frames, features))
 
     def hear(self, waveform: Float[Tensor, "batch samples"]) -> tuple[list[Tensor], Float[Tensor, "batch heard"]]:
         """Return what the decoder needs of a waveform at ``rate``, its spectrogram and the encoder's maps, and a.
@@ -253,22 +275,16 @@ class OneAVM(Method):
         )
         return alpha * first + (1 - alpha) * second
 
-    def localize(
-        self,
-        frames: Shaped[Tensor, "batch 3 height width"],
-        mixture: Float[Tensor, "batch time"],
-        classes: Int[Tensor, "batch sources"] | None = None,
-        features: Float[Tensor, "batch channels rows columns"] | None = None,
-    ) -> Float[Tensor, "batch sources rows columns"]:
+    def localize(self, query: Query) -> Float[Tensor, "batch sources rows columns"]:
         """Return the cosine map of the local heads, in -1..1, which stands for every source.
 
         Where CL is left out, the heads of MVA, which are trained on positions too, stand in for its own.
         """
         name = "local" if self.settings.correspondence or not self.settings.alignment else "mixed"
-        _, audio = self.hear(self.resample(mixture))
-        picture = self.visual_heads[name](self.see(frames, features))
+        _, audio = self.hear(self.resample(query.mixture))
+        picture = self.visual_heads[name](self.see(query.frames, query.features))
         maps = cosine_maps(self.audio_heads[name](audio)[:, None], picture[:, None])
-        return maps.expand(-1, 1 if classes is None else classes.shape[1], -1, -1)
+        return maps.expand(-1, query.sources, -1, -1)
 
     def separate(
         self,

@@ -18,14 +18,14 @@ from typing import ClassVar
 
 import torch
 from einops import einsum
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.nn.functional import normalize, softplus
 
 from avnb.config import Settings, setting
 from avnb.data.clips import Batch, Recipe
 from avnb.errors import SettingsError
-from avnb.models.base import Method, Stage
+from avnb.models.base import Method, Query, Stage
 from avnb.networks.encoders import FrozenLite, ResNetFrames, ResNetSound, SlimSound
 from avnb.networks.spectrograms import DsolLogMel, LogMel
 
@@ -91,7 +91,7 @@ class OTS(Method):
         features: Float[Tensor, "batch channels rows columns"] | None = None,
     ) -> Float[Tensor, "batch seen rows columns"]:
         """Return f(v), the map of the picture before the projection into the shared space."""
-        return self.last_stage(self.trunk(frames) if features is None else features)
+        return self.last_stage(self.trunk_maps(frames, features))
 
     def hear(self, mixture: Float[Tensor, "batch time"]) -> Float[Tensor, "batch heard"]:
         """Return g(a), the vector of the sound before the projection into the shared space."""
@@ -117,16 +117,10 @@ class OTS(Method):
         loc = matching_loss(pairs.amax(dim=(2, 3))[..., None], self.settings.negatives)
         return {"total": loc, "loc": loc}
 
-    def localize(
-        self,
-        frames: Shaped[Tensor, "batch 3 height width"],
-        mixture: Float[Tensor, "batch time"],
-        classes: Int[Tensor, "batch sources"] | None = None,
-        features: Float[Tensor, "batch channels rows columns"] | None = None,
-    ) -> Float[Tensor, "batch sources rows columns"]:
+    def localize(self, query: Query) -> Float[Tensor, "batch sources rows columns"]:
         """Return the sounding area l in 0..1: the same map for every source that is asked for."""
-        area = torch.sigmoid(self.match(self.hear(mixture), self.see(frames, features)))
-        return area[:, None].expand(-1, 1 if classes is None else classes.shape[1], -1, -1)
+        area = torch.sigmoid(self.match(self.hear(query.mixture), self.see(query.frames, query.features)))
+        return area[:, None].expand(-1, query.sources, -1, -1)
 
     def embed(self, batch: Batch) -> dict[str, Tensor]:
         """Return "audio", the mixture's vector, and "visual", the picture's mean one, [batch, 1, dim]."""

@@ -27,7 +27,7 @@ from avnb.data.store import Store
 from avnb.devices import autocast, repeatable
 from avnb.errors import RunError, SettingsError
 from avnb.metrics.localization import average_precision, in_best_order, upsample
-from avnb.models.base import Method, Stage
+from avnb.models.base import Method, Query, Stage, is_accuracy
 from avnb.training.runs import Run, saved_state
 
 HELD_OUT = 0.1  # of the training clips, for validation where a benchmark has no such split
@@ -141,7 +141,7 @@ def gather_examples(method: Method, store: Store, progress: bool = True) -> Exam
             f"{len(train)} solo clips{' under this limit' if settings.limit else ''}; take at most that many."
         )
     features = half = None
-    if getattr(method.trunk, "frozen", False):
+    if method.trunk.frozen:
         wanted = np.concatenate([train, val])
         features = cached_features(method.trunk, store, wanted, settings.device, progress)
         if any(recipe.geometry == "grid" for stage in method.stages() for recipe in stage.recipes + stage.validation):
@@ -205,9 +205,9 @@ def validate(method: Method, examples: Examples, stage: Stage) -> dict[str, floa
                 terms = method.loss(batch)
                 losses.append(terms["total"].item())
                 for name in terms:
-                    if name.endswith("accuracy"):
+                    if is_accuracy(name):
                         shares.setdefault(name, []).append(terms[name].item())
-                maps = method.localize(batch.frames, batch.mixture, batch.source_classes, batch.features)
+                maps = method.localize(Query.of(batch))
                 probabilities = method.recognize(batch.mixture)
             if judged and probabilities is not None:
                 own = probabilities.topk(recipe.sources).indices

@@ -24,7 +24,7 @@ from avnb.data.store import ClipShape
 from avnb.devices import autocast
 from avnb.errors import DataError, RunError, SettingsError
 from avnb.metrics.localization import confidence, upsample
-from avnb.models.base import Method
+from avnb.models.base import Method, Query, Separates
 from avnb.paths import outputs_dir, shown, whole_file
 from avnb.video.heat import HeatVideo
 from avnb.video.reader import Media, SoundAround, frames, look_at, photo_frames, read_sound, small_picture, windows
@@ -279,15 +279,16 @@ class _Asker:
     def _localize(
         self, seen: UInt8[Tensor, "batch 3 height width"], heard: Float[Tensor, "batch time"]
     ) -> Float[np.ndarray, "batch sources rows columns"]:
-        asked = self.asked.expand(len(seen), -1).to(self.device)
+        asked = self.asked.expand(len(seen), -1)
+        query = Query(*(value.to(self.device) for value in (seen, heard, asked)))
         with autocast(self.device):
-            return self.method.localize(seen.to(self.device), heard.to(self.device), asked).float().cpu().numpy()
+            return self.method.localize(query).float().cpu().numpy()
 
     def lay_over(self, moments: Iterator[Moment], path: Path, progress: bool) -> None:
         """Write the MP4: between two moments, maps and strengths pass from one to the other."""
         from tqdm.auto import tqdm
 
-        from avnb.viewing.plots import class_colours
+        from avnb.viewing.colours import class_colours
 
         colours = class_colours(self.known if self.class_aware else self.names)
         before = after = next(moments, None)
@@ -385,7 +386,7 @@ def _separate(asker: _Asker, kept: _Kept, stem: Path, progress: bool) -> dict[st
     import soundfile
     from tqdm.auto import tqdm
 
-    if not hasattr(asker.method, "separate"):
+    if not isinstance(asker.method, Separates):
         return {}
     rate = asker.method.rate
     length = round(rate * asker.shape.seconds) // 2 * 2  # so that half a window is whole samples

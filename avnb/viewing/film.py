@@ -4,7 +4,6 @@ Introduced in notebooks/10_heatmaps.ipynb.
 """
 
 import base64
-import hashlib
 import html
 import io
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from avnb.errors import DataError
+from avnb.viewing.page import filled, page_mark
 from avnb.viewing.painting import STAGE, as_jpeg, jpeg_uri
 from avnb.viewing.scrubber import Scrubber
 
@@ -93,26 +93,17 @@ def flip_book(
 
     pages = [jpeg_uri(scrubber.still(widest, place=place), quality, optimize=True) for place in places]
     captions = [html.escape(scrubber.reel.read(place).caption) for place in places]
-    mark = "book" + hashlib.sha256("".join(pages).encode()).hexdigest()[:8]  # the same HTML in every run
-    shown = "".join(
-        f'<figure style="margin:0;display:{"none" if number else "block"}"><img style="max-width:100%" src="{page}">'
-        f'<figcaption style="color:#888">{number + 1} of {len(pages)}: {caption}</figcaption></figure>'
+    figures = "".join(
+        f'<figure{" hidden" if number else ""}><img src="{page}">'
+        f"<figcaption>{number + 1} of {len(pages)}: {caption}</figcaption></figure>"
         for number, (page, caption) in enumerate(zip(pages, captions, strict=True))
     )
-    turn = (
-        f"[...document.querySelectorAll('#{mark} figure')].forEach((f,i)=>f.style.display=i==this.value?'block':'none')"
-    )
-    step = (
-        f"const s=document.querySelector('#{mark} input');if(this.timer){{clearInterval(this.timer);this.timer=0;"
-        "this.textContent='play'}else{this.textContent='pause';this.timer=setInterval(()=>{"
-        "s.value=(+s.value+1)%(+s.max+1);s.oninput()},1200)}"
-    )
+    mark = page_mark("book", "".join(pages))
+    style, script = (filled(f"flip_book.{kind}", MARK=mark) for kind in ("css", "js"))
     return HTML(
-        f'<div id="{mark}" style="max-width:{widest}px">{shown}<div style="display:flex;gap:8px">'
-        f'<button style="width:5em" onclick="{step}">play</button>'
-        f'<input type="range" aria-label="page" style="flex:1" min="0" max="{len(pages) - 1}" value="0" '
-        f'oninput="{turn}">'
-        "</div></div>"
+        f'<style>{style}</style><div id="{mark}" style="max-width:{widest}px">{figures}<div><button>play</button>'
+        f'<input type="range" aria-label="page" min="0" max="{len(pages) - 1}" value="0"></div></div>'
+        f"<script>{script}</script>"
     )
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
-from avnb.viewing.plots import Colour
+from avnb.viewing.colours import Colour
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from avnb.errors import DataError
-from avnb.viewing.plots import readable
+from avnb.viewing.colours import readable
 
 if TYPE_CHECKING:
     import IPython.display

@@ -7,7 +7,6 @@ clicked that needs no kernel. Introduced in notebooks/11_separation.ipynb.
 """
 
 import functools
-import hashlib
 import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -19,6 +18,7 @@ from torch import Tensor
 
 from avnb.config import Settings, setting
 from avnb.networks.spectrograms import stft
+from avnb.viewing.page import filled, page_mark
 from avnb.viewing.painting import jpeg_uri
 from avnb.viewing.players import player
 
@@ -29,14 +29,6 @@ if TYPE_CHECKING:
 REACH = 2  # positions on each side of the one that is asked for
 AT_ONCE = 56  # places whose masks are predicted at once
 MARK = np.array([255, 60, 40], np.uint8)
-PART = (
-    "position:absolute;box-sizing:border-box;padding:2px;border:1px solid rgba(255,255,255,.7);background:none;"
-    "color:white;font-size:12px;text-shadow:0 0 3px black,0 0 3px black;display:flex;align-items:end;cursor:pointer"
-)
-PLAY = (
-    "const box=this.parentNode;for(const one of box.children)one.classList.remove('playing');"
-    "this.classList.add('playing');const sound=box.nextSibling;sound.src=this.dataset.sound;sound.play()"
-)
 
 
 @dataclass(frozen=True)
@@ -156,17 +148,16 @@ def sound_map(
         heard = places.sound(int((row + 0.5) * places.rows / rows), int((column + 0.5) * places.columns / columns))
         source = player(heard[: round(seconds * method.rate)], method.rate).src_attr()
         parts.append(
-            f'<button style="left:{100 * column / columns:.2f}%;top:{100 * row / rows:.2f}%" '
-            f'data-sound="{source}" onclick="{PLAY}">{places.level(heard):.0f} dB</button>'
+            f'<button style="left:{100 * column / columns:.2f}%;top:{100 * row / rows:.2f}%;'
+            f'width:{100 / columns:.2f}%;height:{100 / rows:.2f}%" data-sound="{source}">'
+            f"{places.level(heard):.0f} dB</button>"
         )
     picture = jpeg_uri(frame.permute(1, 2, 0).cpu().numpy(), 60, optimize=True)
-    mark = "sounds" + hashlib.sha256("".join(parts).encode()).hexdigest()[:8]  # the same HTML in every run
-    look = f"#{mark} button{{width:{100 / columns:.2f}%;height:{100 / rows:.2f}%;{PART}}}"
+    mark = page_mark("sounds", "".join(parts))
+    style, script = (filled(f"sound_map.{kind}", MARK=mark) for kind in ("css", "js"))
     return HTML(
-        f"<style>{look}#{mark} button.playing{{outline:3px solid #ff3c28;outline-offset:-3px}}</style>"
-        f'<div id="{mark}" style="max-width:{frame.shape[-1]}px"><div style="position:relative">'
-        f'<img style="display:block;width:100%" src="{picture}">{"".join(parts)}</div>'
-        '<audio controls style="width:100%"></audio></div>'
+        f'<style>{style}</style><div id="{mark}" style="max-width:{frame.shape[-1]}px">'
+        f'<div><img src="{picture}">{"".join(parts)}</div><audio controls></audio></div><script>{script}</script>'
     )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from avnb.evaluation.rows import ASKED, DECIBELS, FROM_ZERO_TO_ONE, NO_MODEL, PROTOCOL
 from avnb.papers import Row
 from avnb.paths import project_root, shown
-from avnb.viewing.plots import readable
+from avnb.viewing.colours import readable
 
 if TYPE_CHECKING:
     import pandas.io.formats.style

@@ -21,8 +21,8 @@ from avnb.metrics.localization import ThresholdRule, average_precision, iou, ups
 from avnb.metrics.trivial import trivial_maps
 from avnb.paths import shown
 from avnb.training.runs import Run
+from avnb.viewing.colours import Colour, class_colours, readable
 from avnb.viewing.painting import Line, outlines
-from avnb.viewing.plots import Colour, class_colours, readable
 
 FLOOR = "centre"  # the row that needs no model and stands beside every score
 AT_ONCE = 16  # scenes judged at once

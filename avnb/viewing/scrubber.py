@@ -22,9 +22,11 @@ from avnb.data.store import Store
 from avnb.errors import DataError
 from avnb.metrics.localization import ThresholdRule, threshold_rule
 from avnb.training.runs import Run
+from avnb.viewing.colours import class_colours, readable
+from avnb.viewing.page import asset, score_bar, score_bars, waveform
 from avnb.viewing.painting import COLOUR_MAPS, Look, Panel, as_jpeg, headed, outlines, paint, panel_size
 from avnb.viewing.players import player
-from avnb.viewing.plots import class_colours, readable, scaled
+from avnb.viewing.plots import scaled
 from avnb.viewing.scenes import FLOOR, Frames, Reel, Scene, reels_of
 
 if TYPE_CHECKING:
@@ -69,45 +71,16 @@ class Scrubber:
         self._jpeg = functools.lru_cache(maxsize=KEPT)(self._painted)
         self._flac = functools.lru_cache(maxsize=256)(self._recorded)
         self._busy, self._last, self._ahead = False, 1, None
-        kind, _, number = rule.rstrip(")").partition("(")
         threshold_rule(rule)
-
-        def named(kind: Any, name: str, **said: Any) -> Any:
-            style = {"description_width": "56px"}
-            return kind(description=name, layout=ipw.Layout(width="auto"), style=style, **said)
-
-        def tick(name: str, value: bool) -> ipw.Checkbox:
-            return ipw.Checkbox(value, description=name, indent=False, layout=ipw.Layout(width="auto"))
-
-        self.picture = ipw.Image(format="jpeg", layout=ipw.Layout(max_width="100%", margin="auto"))
-        self.slider = ipw.IntSlider(1, min=1, max=1, layout=ipw.Layout(width="auto"))
-        self.play = ipw.Play(min=1, max=1, interval=900, show_repeat=True)
-        self.link = ipw.jslink((self.play, "value"), (self.slider, "value"))
-        self.audio = ipw.Audio(format="flac", autoplay=False, loop=False, layout=ipw.Layout(width="100%"))
-        self.caption, self.strip, self.scores = ipw.HTML(), ipw.HTML(), ipw.HTML()
-        labels = [(reel.label, number) for number, reel in enumerate(self.reels)]
-        several = [number for number, reel in enumerate(self.reels) if reel.sources > 1]
-        orders = [("as in the data set", False), ("lowest AP first", True)]
-        rules = [(label, name) for label, (name, _) in RULES.items()]
-        cut = {"min": 0, "max": 1, "step": 0.05, "disabled": kind == "top_half"}
-        self.clips = named(ipw.Dropdown, "Clips", options=labels, value=several[0] if several else 0)
-        self.method = named(ipw.Dropdown, "Method", options=[EVERY])
-        self.source = named(ipw.ToggleButtons, "Source", options=[EVERY], tooltip="which of the sources to look at")
-        self.source.style.button_width = "auto"
-        self.order = named(ipw.Dropdown, "Order", options=orders)
-        self.opacity = named(ipw.FloatSlider, "Opacity", value=0.75, min=0, max=1, step=0.05)
-        self.colour_map = named(ipw.Dropdown, "Colours", options=COLOUR_MAPS)
-        self.alike = tick("one scale for all maps", False)
-        self.rule = named(ipw.Dropdown, "Rule", options=rules, value=kind.strip())
-        self.threshold = named(ipw.FloatSlider, "Cut at", value=float(number or 0), **cut)
-        self.region, self.truth = tick("region", True), tick("true outline", True)
+        self._make_picture_and_player(ipw)
+        self._make_choices(ipw)
+        self._make_heat_and_region(ipw, rule)
         self.box = self._laid_out(ipw)
         self._load_reel()
         self.clips.observe(self._load_reel, "value")
         self.rule.observe(self._load_rule, "value")
-        self.order.observe(self._sort, "value")
-        self.method.observe(self._sort, "value")
-        self.source.observe(self._sort, "value")
+        for control in (self.order, self.method, self.source):
+            control.observe(self._sort, "value")
         for control in (
             self.slider, self.opacity, self.colour_map, self.alike, self.threshold, self.region, self.truth,
         ):  # fmt: skip
@@ -156,6 +129,43 @@ class Scrubber:
         picture = paint(rows, self.view.look, widest=panel * len(rows[0]), highest=10**6)
         return headed(picture, ["sounding", *map(readable, reel.maps)])
 
+    # -------------------------------------------------------------------------------------------------- the controls
+
+    def _make_picture_and_player(self, ipw: Any) -> None:
+        self.picture = ipw.Image(format="jpeg", layout=ipw.Layout(max_width="100%", margin="auto"))
+        self.slider = ipw.IntSlider(1, min=1, max=1, layout=ipw.Layout(width="auto"))
+        self.play = ipw.Play(min=1, max=1, interval=900, show_repeat=True)
+        self.link = ipw.jslink((self.play, "value"), (self.slider, "value"))
+        self.audio = ipw.Audio(format="flac", autoplay=False, loop=False, layout=ipw.Layout(width="100%"))
+        self.caption, self.strip, self.scores = ipw.HTML(), ipw.HTML(), ipw.HTML()
+
+    def _make_choices(self, ipw: Any) -> None:
+        """Make the controls of what is shown: which clips, whose maps, which source, in what order."""
+        labels = [(reel.label, number) for number, reel in enumerate(self.reels)]
+        several = [number for number, reel in enumerate(self.reels) if reel.sources > 1]
+        orders = [("as in the data set", False), ("lowest AP first", True)]
+        self.clips = _named(ipw.Dropdown, "Clips", options=labels, value=several[0] if several else 0)
+        self.method = _named(ipw.Dropdown, "Method", options=[EVERY])
+        self.source = _named(ipw.ToggleButtons, "Source", options=[EVERY], tooltip="which of the sources to look at")
+        self.source.style.button_width = "auto"
+        self.order = _named(ipw.Dropdown, "Order", options=orders)
+
+    def _make_heat_and_region(self, ipw: Any, rule: str) -> None:
+        """Make the controls of how it is shown: the heat's look, the rule that cuts a region, the outlines."""
+
+        def tick(name: str, value: bool) -> ipw.Checkbox:
+            return ipw.Checkbox(value, description=name, indent=False, layout=ipw.Layout(width="auto"))
+
+        kind, _, number = rule.rstrip(")").partition("(")
+        rules = [(label, name) for label, (name, _) in RULES.items()]
+        cut = {"min": 0, "max": 1, "step": 0.05, "disabled": kind == "top_half"}
+        self.opacity = _named(ipw.FloatSlider, "Opacity", value=0.75, min=0, max=1, step=0.05)
+        self.colour_map = _named(ipw.Dropdown, "Colours", options=COLOUR_MAPS)
+        self.alike = tick("one scale for all maps", False)
+        self.rule = _named(ipw.Dropdown, "Rule", options=rules, value=kind.strip())
+        self.threshold = _named(ipw.FloatSlider, "Cut at", value=float(number or 0), **cut)
+        self.region, self.truth = tick("region", True), tick("true outline", True)
+
     # ------------------------------------------------------------------------------------------ what the controls do
 
     def _load_reel(self, _: Any = None) -> None:
@@ -195,12 +205,12 @@ class Scrubber:
         view = self.view
         chosen = slice(None) if view.source is None else [view.source]
         if reel.seconds:
-            self.strip.value = "" if reel.sound is None else _waveform(reel.sound)
+            self.strip.value = "" if reel.sound is None else waveform(reel.sound)
         elif (floor := reel.ap(FLOOR)) is not None:
             ap = np.mean([reel.ap(method)[:, chosen] for method in view.methods], axis=(0, 2))
             if self.order.value:
                 self._places = np.argsort(np.nan_to_num(ap, nan=2), kind="stable")
-            self.strip.value = _bars(ap[self._places], floor[:, chosen].mean(axis=1)[self._places])
+            self.strip.value = score_bars(ap[self._places], floor[:, chosen].mean(axis=1)[self._places])
         self._show()
 
     def _show(self, _: Any = None) -> None:
@@ -290,7 +300,7 @@ class Scrubber:
             for source in shown:
                 colour = to_hex(reel.colours[scene.names[source]])
                 pairs = zip(found, floors, strict=True)
-                cells = "".join(_bar(float(value[source]), float(floor[source]), colour) for value, floor in pairs)
+                cells = "".join(score_bar(float(value[source]), float(floor[source]), colour) for value, floor in pairs)
                 about = f"<td>{html.escape(method)}</td>" if len(reel.maps) > 1 else ""
                 name = html.escape(readable(scene.names[source]))
                 lines.append(f'<tr>{about}<td><i style="background:{colour}"></i>{name}</td>{cells}</tr>')
@@ -317,12 +327,17 @@ class Scrubber:
                 group("what", self.clips, self.method, self.source, self.order),
                 group("heat", self.opacity, self.colour_map, self.alike),
                 group("region", self.rule, self.threshold, ipw.HBox([self.region, self.truth])),
-                ipw.HTML(LEGEND),
+                ipw.HTML(asset("scrubber_legend.html")),
             ],
             layout=ipw.Layout(flex="0 0 236px"),
         )
         both = ipw.HBox([left, right], layout=ipw.Layout(flex_flow="row wrap", grid_gap="0 18px"))
-        return ipw.VBox([ipw.HTML(f"<style>{STYLE}</style>"), both]).add_class("avnb-scrubber")
+        return ipw.VBox([ipw.HTML(f"<style>{asset('scrubber.css')}</style>"), both]).add_class("avnb-scrubber")
+
+
+def _named(kind: Any, name: str, **options: Any) -> Any:
+    """Return a control of ``kind`` with its name to its left."""
+    return kind(description=name, layout={"width": "auto"}, style={"description_width": "56px"}, **options)
 
 
 def scrub(
@@ -373,68 +388,3 @@ def scrub_frames(
     scrubber = Scrubber([Reel("the video", of, read, colours, rate, seconds, waveform)], rule)
     scrubber.alike.value = True
     return scrubber
-
-
-# ------------------------------------------------------------------------------------------------- parts of the page
-
-LEGEND = (
-    '<div class="avnb-legend"><svg><path d="M0 6H30" stroke="#0072b2" stroke-width="3"/></svg>where it truly is<br>'
-    '<svg><path d="M0 6H30" stroke-dasharray="5 3.5"/></svg>region that the rule cuts<br>'
-    '<svg><path d="M15 1V11"/></svg>what the centre alone scores<br>'
-    "<span>Arrow keys move the slider that has the focus; Home and End jump.</span></div>"
-)
-
-STYLE = """
-.avnb-scrubber {color: var(--jp-ui-font-color1, #222); font-size: 13px; padding: 4px 0}
-.avnb-stage {background: #121216; border-radius: 8px; padding: 8px; overflow: hidden}
-.avnb-caption {color: var(--jp-ui-font-color2, #666); font-size: 12px; line-height: 20px; text-align: center;
-  white-space: nowrap; overflow: hidden; text-overflow: ellipsis}
-.avnb-title {text-transform: uppercase; letter-spacing: .08em; font-size: 11px; line-height: 22px; margin-top: 4px;
-  color: var(--jp-ui-font-color2, #666); border-bottom: 1px solid var(--jp-border-color2, #ddd)}
-.avnb-legend {color: var(--jp-ui-font-color2, #666); font-size: 12px; line-height: 19px; padding-top: 6px}
-.avnb-legend svg {width: 30px; height: 12px; margin-right: 6px; vertical-align: middle; stroke: currentColor;
-  stroke-width: 2}
-.avnb-strip {display: block; height: 28px; margin: 0 84px 0 9px; width: calc(100% - 93px)}
-.avnb-scrubber .jupyter-button.mod-active {background: #0072b2; color: white}
-.avnb-scrubber .widget-toggle-buttons {display: flex; align-items: baseline; gap: 8px}
-.avnb-scores {border-collapse: collapse; width: 100%; line-height: 22px; font-variant-numeric: tabular-nums}
-.avnb-scores th {font-weight: normal; text-align: left; color: var(--jp-ui-font-color2, #666); font-size: 12px}
-.avnb-scores td {padding: 1px 10px 1px 0; white-space: nowrap}
-.avnb-scores i {display: inline-block; width: 10px; height: 10px; border-radius: 3px; margin-right: 6px}
-.avnb-bar {position: relative; height: 10px; border-radius: 3px; background: var(--jp-layout-color2, #e8e8ec);
-  width: calc(100% - 38px); min-width: 60px; display: inline-block; margin-right: 8px}
-.avnb-bar b {position: absolute; left: 0; top: 0; bottom: 0; border-radius: 3px}
-.avnb-bar u {position: absolute; top: -3px; bottom: -3px; width: 2px; background: var(--jp-ui-font-color1, #222)}
-"""
-
-
-def _bar(value: float, floor: float, colour: str) -> str:
-    """Return a table's cell with a bar of ``value`` in 0..1, its percentage, and a mark at ``floor``."""
-    mark = f'<u style="left:{100 * floor:.1f}%" title="centre: {100 * floor:.0f}"></u>'
-    bar = f'<div class="avnb-bar"><b style="width:{100 * value:.1f}%;background:{colour}"></b>{mark}</div>'
-    return f'<td style="width:36%">{bar}{100 * value:.0f}</td>'
-
-
-def _bars(values: Float[np.ndarray, " scenes"], floors: Float[np.ndarray, " scenes"]) -> str:
-    """Return a bar a scene, as high as its AP, pale where the centre of the picture does better."""
-    bars = "".join(
-        f'<rect x="{x + 0.1:.1f}" y="{1 - value:.3f}" width=".8" height="{value:.3f}" '
-        f'opacity="{0.9 if value >= floor else 0.35}"/>'
-        for x, (value, floor) in enumerate(zip(np.nan_to_num(values), np.nan_to_num(floors), strict=True))
-    )
-    return _svg(f'<g fill="#0072b2">{bars}</g>', len(values), "AP of each clip; pale: the centre does better")
-
-
-def _waveform(sound: Float[np.ndarray, " time"], columns: int = 400) -> str:
-    """Return a sound's outline."""
-    peaks = np.array([np.abs(part).max(initial=0) for part in np.array_split(sound, columns)])
-    peaks = np.maximum(0.02, peaks / max(1e-6, peaks.max()))
-    bars = "".join(
-        f'<rect x="{x}" y="{(1 - peak) / 2:.3f}" width=".8" height="{peak:.3f}"/>' for x, peak in enumerate(peaks)
-    )
-    return _svg(f'<g fill="#0072b2" opacity=".8">{bars}</g>', columns, "the sound")
-
-
-def _svg(inside: str, width: int, title: str) -> str:
-    box = f'viewBox="0 0 {width} 1" preserveAspectRatio="none"'
-    return f'<svg class="avnb-strip" {box}><title>{title}</title>{inside}</svg>'

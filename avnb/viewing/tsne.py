@@ -4,7 +4,6 @@ NMI and silhouette are of the features themselves; what t-SNE draws is only look
 features that need no training, and chance. Introduced in notebooks/09_tsne.ipynb.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,8 +22,10 @@ from avnb.errors import DataError
 from avnb.models.base import Method
 from avnb.networks.encoders import FrozenLite
 from avnb.networks.spectrograms import LogMel
+from avnb.viewing.colours import readable
+from avnb.viewing.page import filled, page_mark
 from avnb.viewing.painting import jpeg_uri
-from avnb.viewing.plots import class_legend, readable, subplots
+from avnb.viewing.plots import class_legend, subplots
 
 if TYPE_CHECKING:
     import IPython.display
@@ -200,48 +201,8 @@ def hover(
     }
     sheet = _contact_sheet(store, clips)
     text = json.dumps(said, separators=(",", ":")).replace("</", "<\\/")
-    mark = "tsne-" + hashlib.sha256((text + sheet).encode()).hexdigest()[:8]
-    return HTML(PAGE.replace("MARK", mark).replace("SHEET", sheet).replace("DATA", text))
-
-
-PAGE = """<div id="MARK" style="font:12px sans-serif;max-width:1000px">
-<div style="display:flex;height:140px;align-items:center;gap:12px">
-<div class="clip" style="width:132px;height:132px;border:1px solid #999;flex:none"></div>
-<div class="said">Point at a spot to see its clip; click to keep it. (Without scripts: the picture above.)</div></div>
-<div class="all" style="display:flex;flex-wrap:wrap;gap:8px"></div></div>
-<script>(() => {
-const root = document.getElementById("MARK"), d = DATA, sheet = "SHEET";
-const clip = root.querySelector(".clip"), said = root.querySelector(".said"), all = root.querySelector(".all");
-const NS = "http://www.w3.org/2000/svg", spots = [];
-let kept = -1;
-clip.style.backgroundImage = `url(${sheet})`;
-clip.style.backgroundSize = `${132 * d.columns}px auto`;
-function choose(k) {
-  clip.style.backgroundPosition = `-${132 * (k % d.columns)}px -${132 * Math.floor(k / d.columns)}px`;
-  said.textContent = `${d.classes[d.labels[k]]}: ${d.ids[k]}`;
-  for (const row of spots) row.forEach((spot, i) => {
-    spot.setAttribute("r", i === k ? 32 : 14);
-    spot.setAttribute("stroke", i === k ? "#000" : "none");
-  });
-}
-d.points.forEach((points, p) => {
-  const box = document.createElement("div"), svg = document.createElementNS(NS, "svg");
-  box.textContent = d.names[p];
-  svg.setAttribute("viewBox", "-40 -40 1080 1080");
-  svg.setAttribute("style", "display:block;width:230px;height:230px;border:1px solid #ccc;background:#fff");
-  spots.push(points.map(([x, y], k) => {
-    const spot = document.createElementNS(NS, "circle");
-    spot.setAttribute("cx", x); spot.setAttribute("cy", 999 - y); spot.setAttribute("r", 14);
-    spot.setAttribute("fill", d.colours[d.labels[k]]); spot.setAttribute("stroke-width", 6);
-    spot.addEventListener("mouseenter", () => { if (kept < 0) choose(k); });
-    spot.addEventListener("click", event => { kept = k; choose(k); event.stopPropagation(); });
-    svg.appendChild(spot);
-    return spot;
-  }));
-  svg.addEventListener("click", () => { kept = -1; });
-  box.appendChild(svg); all.appendChild(box);
-});
-})();</script>"""
+    mark = page_mark("tsne-", text + sheet)
+    return HTML(filled("tsne.html", MARK=mark, SCRIPT=filled("tsne.js", MARK=mark, SHEET=sheet, DATA=text)))
 
 
 def _contact_sheet(store: Store, clips: Int[np.ndarray, " clips"]) -> str:

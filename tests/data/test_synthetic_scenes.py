@@ -15,7 +15,7 @@ from avnb.data.store import Store
 from avnb.errors import DataError
 from avnb.evaluation.localization import evaluate
 from avnb.evaluation.trials import Trial, synthetic_trial
-from avnb.models.base import Method, Stage
+from avnb.models.base import Method, Query, Stage
 from avnb.models.dsol import DSOLSettings
 from avnb.training.fit import gather_examples
 
@@ -39,12 +39,12 @@ class Double(Method):
         self.settings, self.trunk = SETTINGS, Trunk()
         self.CLASSES, self.noise = classes, noise
 
-    def localize(self, frames: Tensor, mixture: Tensor, classes: Any = None, features: Any = None) -> Tensor:
+    def localize(self, query: Query) -> Tensor:
         if self.noise:
-            generator = torch.Generator().manual_seed(int(frames.sum()) % 1000)
-            every = torch.rand(len(frames), 4, 8, 8, generator=generator)
-            return every.gather(1, classes[:, :, None, None].expand(-1, -1, 8, 8))
-        return (classes / 10 + 0.05)[:, :, None, None].expand(-1, -1, 4, 4)
+            generator = torch.Generator().manual_seed(int(query.frames.sum()) % 1000)
+            every = torch.rand(len(query.frames), 4, 8, 8, generator=generator)
+            return every.gather(1, query.classes[:, :, None, None].expand(-1, -1, 8, 8))
+        return (query.classes / 10 + 0.05)[:, :, None, None].expand(-1, -1, 4, 4)
 
     def stages(self) -> list[Stage]:
         return [Stage("only", 1, (Recipe(2, "grid"),))]
@@ -127,7 +127,7 @@ def test_values_are_what_plain_loops_find(tiny_store, trial):
     mixtures = trial.mixtures(tiny_store)
     batch, places = make_batch(tiny_store, mixtures, trial.recipe), grid_truth(tiny_store, mixtures)
     classes = torch.from_numpy(sounding_classes(tiny_store, mixtures))
-    maps = method.localize(batch.frames, batch.mixture, classes)
+    maps = method.localize(Query(batch.frames, batch.mixture, classes))
     large = torch.nn.functional.interpolate(maps, (64, 64), mode="bilinear", align_corners=False)
     levels = [[float(large[s, k][places[s, k] > 0].mean()) for k in range(4)] for s in range(8)]
     row = rows_of(method, tiny_store)["dsol", "oracle"]

@@ -24,7 +24,7 @@ from avnb.evaluation.rows import pick
 from avnb.evaluation.trials import Trial, published_rule, trials_of
 from avnb.metrics.localization import average_precision, piap, upsample
 from avnb.models.avgn import AVGN, AVGNSettings
-from avnb.models.base import Method
+from avnb.models.base import Method, Query
 from avnb.training.runs import Run, find_runs
 
 SETTINGS = AVGNSettings(preset="quick", dim=16, device="cpu").resolve("cpu")
@@ -53,9 +53,9 @@ class Seer(Method):
         self.batch: Batch | None = None
         self.calls = 0
 
-    def localize(self, frames: Tensor, mixture: Tensor, classes: Any = None, features: Any = None) -> Tensor:
+    def localize(self, query: Query) -> Tensor:
         self.calls += 1
-        there = (classes[:, :, None] == self.batch.source_classes[:, None]).float()
+        there = (query.classes[:, :, None] == self.batch.source_classes[:, None]).float()
         return torch.einsum("b n s, b s h w -> b n h w", there, self.batch.truth)
 
     def recognize(self, mixture: Tensor) -> Tensor:
@@ -73,9 +73,9 @@ class Guesser(Method):
         self.trunk = nn.Identity()
         self.noise = torch.Generator().manual_seed(1)
 
-    def localize(self, frames: Tensor, mixture: Tensor, classes: Any = None, features: Any = None) -> Tensor:
-        height, width = frames.shape[-2] // 4, frames.shape[-1] // 4
-        return torch.rand(len(frames), classes.shape[1], height, width, generator=self.noise)
+    def localize(self, query: Query) -> Tensor:
+        height, width = query.frames.shape[-2] // 4, query.frames.shape[-1] // 4
+        return torch.rand(len(query.frames), query.sources, height, width, generator=self.noise)
 
 
 @pytest.fixture

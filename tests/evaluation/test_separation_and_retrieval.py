@@ -1,7 +1,6 @@
 """Rows of what is heard: their protocol, what stands beside them, and where they are written."""
 
 import json
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -22,32 +21,26 @@ from avnb.training.runs import Run, start_from
 from avnb.viewing.results import results_table
 
 
-@dataclass(frozen=True)
-class Front:
-    n_fft: int = 256
-    hop: int = 64
-
-
 class Listener(Method):
     """Knows by its mean colours which clip a picture is of, and cheats: its sources are the true ones, a bit off."""
 
-    rate = 4000
+    rate, stft_window = 4000, (256, 64)
 
     def __init__(self, store, mute: bool = False) -> None:
         super().__init__()
-        self.settings, self.spectrogram = Settings(device="cpu"), Front()
+        self.settings = Settings(device="cpu")
         self.store, self.mute = store, mute
         self.keys = store.read_frames(np.arange(len(store))).float().mean(dim=(2, 3))
 
-    def resample(self, waveform: Tensor) -> Tensor:
-        return waveform[..., ::2].contiguous()
+    def resampled(self, waveforms: Tensor) -> Tensor:
+        return waveforms[..., ::2].contiguous()
 
     def separate(self, frames: Tensor, mixture: Tensor, features: Tensor | None = None) -> Tensor:
         colours = frames.float().mean(dim=(3, 4))
         clip = torch.cdist(colours, self.keys.expand(len(colours), -1, -1)).argmin(dim=2)
-        found = self.resample(self.store.read_waveforms(clip.numpy()))
+        found = self.resampled(self.store.read_waveforms(clip.numpy()))
         noise = torch.randn(found.shape, generator=torch.Generator().manual_seed(0))
-        found = 0.9 * found + 0.1 * self.resample(mixture)[:, None] + 0.001 * noise
+        found = 0.9 * found + 0.1 * self.resampled(mixture)[:, None] + 0.001 * noise
         return 0 * found if self.mute else found
 
     def embed(self, batch: Batch) -> dict[str, Tensor]:
@@ -77,7 +70,7 @@ def test_separation_is_the_mean_over_the_sources_of_every_mixture(rows, listener
     trial = duet_trial()
     mixtures = trial.mixtures(tiny_store)
     waveforms, frames = tiny_store.read_waveforms(mixtures), tiny_store.read_frames(mixtures)
-    references, mixture = listener.resample(waveforms).numpy(), listener.resample(waveforms.sum(dim=1)).numpy()
+    references, mixture = listener.resampled(waveforms).numpy(), listener.resampled(waveforms.sum(dim=1)).numpy()
     estimates = listener.separate(frames, waveforms.sum(dim=1)).numpy()
     plain = separation(references, {"it": estimates}, mixture, workers=1, progress=False)["it"]
     [own] = pick(rows, method="")

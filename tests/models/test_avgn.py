@@ -16,6 +16,7 @@ from torch import nn
 import avnb.models.avgn as avgn
 from avnb.data.clips import Batch
 from avnb.models.avgn import AVGN, AVGNSettings, SelfAttention
+from avnb.models.base import Query
 from avnb.networks.losses import multiple_instance_contrastive
 
 TOLERANCE = 1e-9
@@ -284,7 +285,7 @@ def test_without_tokens_and_grouping_the_loss_is_equation_1(build, both_directio
 def test_map_is_the_cosine_of_the_class_with_every_gated_position(build):
     method, batch = in_doubles(build(), random_batch())
     _, visual, g_a, g_v = plain_forward(method, batch)
-    maps = method.localize(batch.frames, batch.mixture, batch.source_classes, batch.features)
+    maps = method.localize(Query.of(batch))
     for b, classes in enumerate(batch.source_classes.tolist()):
         for n, c in enumerate(classes):
             expected = [
@@ -300,7 +301,7 @@ def test_map_is_the_cosine_of_the_class_with_every_gated_position(build):
 @pytest.mark.parametrize(("height", "width"), [(224, 448), (64, 64), (97, 203)])
 def test_there_is_a_map_for_each_asked_class(build, height, width, sources):
     batch = random_batch(2, sources, height, width)
-    maps = build().eval().localize(batch.frames, batch.mixture, batch.source_classes)
+    maps = build().eval().localize(Query(batch.frames, batch.mixture, batch.source_classes))
     assert maps.shape == (2, sources, math.ceil(height / 16), math.ceil(width / 16))
     assert maps.abs().max() <= 1 + 1e-6  # a cosine, rounded
 
@@ -308,16 +309,16 @@ def test_there_is_a_map_for_each_asked_class(build, height, width, sources):
 @every_ablation
 def test_without_asked_classes_there_is_a_map_for_every_class(build, class_tokens, grouping):
     method, batch = build(class_tokens=class_tokens, grouping=grouping).eval(), random_batch()
-    maps = method.localize(batch.frames, batch.mixture)
-    chosen = method.localize(batch.frames, batch.mixture, batch.source_classes)
+    maps = method.localize(Query(batch.frames, batch.mixture))
+    chosen = method.localize(Query(batch.frames, batch.mixture, batch.source_classes))
     assert maps.shape[:2] == (3, CLASSES)
     torch.testing.assert_close(maps.gather(1, batch.source_classes[..., None, None].expand_as(chosen)), chosen)
 
 
 def test_order_of_the_asked_classes_is_the_order_of_the_maps(build):
     method, batch = build().eval(), random_batch(3, 3)
-    maps = method.localize(batch.frames, batch.mixture, batch.source_classes)
-    turned = method.localize(batch.frames, batch.mixture, batch.source_classes[:, [2, 0, 1]])
+    maps = method.localize(Query(batch.frames, batch.mixture, batch.source_classes))
+    turned = method.localize(Query(batch.frames, batch.mixture, batch.source_classes[:, [2, 0, 1]]))
     torch.testing.assert_close(turned, maps[:, [2, 0, 1]])
 
 
@@ -325,23 +326,23 @@ def test_exchanged_frames_exchange_the_halves_of_the_map(build):
     """Attention and grouping do not know where a position is; the projection that sees a border is set aside."""
     method, batch = build().eval(), random_batch(2, 2, 32, 64)
     method.project_visual = nn.Conv2d(3, DIM, 1)
-    maps = method.localize(batch.frames, batch.mixture, batch.source_classes)
+    maps = method.localize(Query(batch.frames, batch.mixture, batch.source_classes))
     exchanged = torch.cat([batch.frames[..., 32:], batch.frames[..., :32]], dim=-1)
-    turned = method.localize(exchanged, batch.mixture, batch.source_classes)
+    turned = method.localize(Query(exchanged, batch.mixture, batch.source_classes))
     torch.testing.assert_close(turned, torch.cat([maps[..., 2:], maps[..., :2]], dim=-1))
 
 
 def test_known_features_give_the_maps_of_their_frames(build):
     method, batch = build().eval(), random_batch()
-    maps = method.localize(batch.frames, batch.mixture, batch.source_classes)
+    maps = method.localize(Query(batch.frames, batch.mixture, batch.source_classes))
     features = method.trunk(batch.frames)
     black = torch.zeros_like(batch.frames)
-    torch.testing.assert_close(method.localize(black, batch.mixture, batch.source_classes, features), maps)
+    torch.testing.assert_close(method.localize(Query(black, batch.mixture, batch.source_classes, features)), maps)
 
 
 def test_without_tokens_every_source_has_the_one_map(build):
     method, batch = build(class_tokens=False, grouping=False).eval(), random_batch()
-    maps = method.localize(batch.frames, batch.mixture, batch.source_classes)
+    maps = method.localize(Query(batch.frames, batch.mixture, batch.source_classes))
     assert torch.equal(maps[:, 0], maps[:, 1])
 
 
@@ -407,7 +408,7 @@ def test_every_choice_trains_and_localizes(build, attention, assignment, train_g
     method = build(attention=attention, assignment=assignment, train_geometry=train_geometry)
     batch = random_batch(6, 1 if train_geometry == "first" else 2)
     assert trained_step(method, batch) == []
-    maps = method.eval().localize(batch.frames, batch.mixture, batch.source_classes)
+    maps = method.eval().localize(Query(batch.frames, batch.mixture, batch.source_classes))
     assert torch.isfinite(maps).all()
 
 

@@ -17,6 +17,7 @@ import avnb.models.ots as ots
 from avnb.data.clips import Batch, Recipe
 from avnb.errors import SettingsError
 from avnb.models import dsol
+from avnb.models.base import Query
 from avnb.models.dsol import (
     CLASSIFY,
     DSOL,
@@ -255,15 +256,15 @@ def test_there_is_a_map_for_each_asked_class_in_every_stage_whatever_the_frame(b
     batch = random_batch(2, sources, height, width)
     for phase in (LOCALIZE, CLASSIFY, MATCH):
         method = build(phase).eval()
-        maps = method.localize(batch.frames, batch.mixture, batch.source_classes)
+        maps = method.localize(Query(batch.frames, batch.mixture, batch.source_classes))
         assert maps.shape == (2, sources, *method.trunk(batch.frames).shape[2:])
         assert ((maps >= 0) & (maps <= 1)).all()
 
 
 def test_shown_maps_are_a_softmax_over_the_clusters_summed_to_classes(build):
     method, batch = in_doubles(build(MATCH, clusters=7, softmax_scale=2.0), random_batch())
-    every = method.localize(batch.frames, batch.mixture, None, batch.features)
-    asked = method.localize(batch.frames, batch.mixture, batch.source_classes, batch.features)
+    every = method.localize(Query(batch.frames, batch.mixture, None, batch.features))
+    asked = method.localize(Query.of(batch))
     for clip, maps in enumerate(plain_class_maps(method, batch)):
         for place in range(len(maps[0])):
             shares = softmax([2 * row[place] for row in maps])
@@ -275,7 +276,7 @@ def test_shown_maps_are_a_softmax_over_the_clusters_summed_to_classes(build):
 
 def test_class_without_a_cluster_is_nowhere(build):
     method, batch = build(MATCH, clusters=3).eval(), random_batch()
-    every = method.localize(batch.frames, batch.mixture)
+    every = method.localize(Query(batch.frames, batch.mixture))
     assert every.shape[1] == CLASSES
     assert not every[:, 3:].any()
     assert method.recognize(batch.mixture)[:, 3:].eq(0).all()
@@ -291,7 +292,7 @@ def test_recognized_shares_sum_to_one_and_stage_one_recognizes_nothing(build):
 
 def test_teacher_shows_stage_ones_one_map(build):
     method, batch = build(MATCH).eval(), random_batch(sources=2)
-    maps = method.teacher.localize(batch.frames, batch.mixture, batch.source_classes)
+    maps = method.teacher.localize(Query(batch.frames, batch.mixture, batch.source_classes))
     assert method.teacher.CLASSES == ("none",)
     assert torch.equal(maps[:, 0], maps[:, 1])
 

@@ -19,6 +19,7 @@ from avnb.data.folder import SPLITS
 from avnb.errors import SettingsError
 from avnb.evaluation.localization import evaluate
 from avnb.evaluation.trials import Trial
+from avnb.models.base import Query
 from avnb.models.ez_vsl import EZVSL, EZVSLSettings, draw_heard, fuse, matching_scores
 from avnb.networks.losses import multiple_instance_contrastive
 from avnb.training.fit import fit
@@ -135,7 +136,7 @@ def test_matching_by_the_maximum_is_the_objective_that_other_methods_share(build
 def test_map_is_equations_6_to_9(build, alpha, object_prior):
     method, batch = in_doubles(build(alpha=alpha, object_prior=object_prior), random_batch())
     audio, visual = method(batch.frames, batch.mixture, batch.features)
-    maps = method.localize(batch.frames, batch.mixture, batch.source_classes, batch.features)
+    maps = method.localize(Query.of(batch))
     v, logits = method.objects(batch.features)
     for i in range(len(batch)):
         heard = [cosine(audio[i].tolist(), position) for position in positions(visual[i])]  # eq. 6
@@ -178,7 +179,7 @@ def test_paper_preset_hears_11025_hertz_whatever_the_precision():
 @pytest.mark.parametrize(("height", "width"), [(224, 448), (64, 64), (97, 203)])
 def test_there_is_the_same_map_for_each_asked_source(build, height, width, sources):
     batch = random_batch(2, sources, height, width)
-    maps = build().eval().localize(batch.frames, batch.mixture, batch.source_classes)
+    maps = build().eval().localize(Query(batch.frames, batch.mixture, batch.source_classes))
     assert maps.shape == (2, sources, math.ceil(height / 16), math.ceil(width / 16))
     assert (maps == maps[:, :1]).all()
     assert 0 <= maps.min() <= maps.max() <= 1
@@ -190,7 +191,7 @@ def test_there_is_the_same_map_for_each_asked_source(build, height, width, sourc
 def test_real_networks_give_maps_of_any_frame(preset, object_prior, height, width):
     settings = EZVSLSettings(preset=preset, object_prior=object_prior, dim=16, pretrained=False).resolve("cpu")
     batch = random_batch(1, 2, height, width)
-    maps = EZVSL(settings, 5).eval().localize(batch.frames, batch.mixture, batch.source_classes)
+    maps = EZVSL(settings, 5).eval().localize(Query(batch.frames, batch.mixture, batch.source_classes))
     grid = (height // 16, width // 16) if preset == "quick" else (math.ceil(height / 32), math.ceil(width / 32))
     assert maps.shape == (1, 2, *grid)
     assert torch.isfinite(maps).all()
@@ -198,21 +199,21 @@ def test_real_networks_give_maps_of_any_frame(preset, object_prior, height, widt
 
 def test_object_prior_alone_hears_nothing(build):
     method, batch = build(alpha=0.0).eval(), random_batch()
-    maps = method.localize(batch.frames, batch.mixture)
-    assert torch.equal(maps, method.localize(batch.frames, batch.mixture.flip(0)))
+    maps = method.localize(Query(batch.frames, batch.mixture))
+    assert torch.equal(maps, method.localize(Query(batch.frames, batch.mixture.flip(0))))
 
 
 def test_audio_visual_map_alone_never_runs_the_object_network(build):
     method, batch = build(alpha=1.0).eval(), random_batch()
     method.objects = None
-    assert torch.isfinite(method.localize(batch.frames, batch.mixture)).all()
+    assert torch.isfinite(method.localize(Query(batch.frames, batch.mixture))).all()
 
 
 def test_known_features_give_the_maps_of_their_frames(build):
     method, batch = build().eval(), random_batch()
-    maps = method.localize(batch.frames, batch.mixture)
+    maps = method.localize(Query(batch.frames, batch.mixture))
     black = torch.zeros_like(batch.frames)
-    torch.testing.assert_close(method.localize(black, batch.mixture, None, method.trunk(batch.frames)), maps)
+    torch.testing.assert_close(method.localize(Query(black, batch.mixture, None, method.trunk(batch.frames))), maps)
 
 
 def test_another_fusion_of_the_same_network_shares_its_weights(build):
@@ -221,7 +222,8 @@ def test_another_fusion_of_the_same_network_shares_its_weights(build):
     assert (shown.settings.alpha, shown.settings.object_prior) == (1.0, "class_posterior")
     assert method.settings.alpha == 0.4
     assert all(a is b for a, b in zip(method.parameters(), shown.parameters(), strict=True))
-    assert not torch.equal(method.localize(batch.frames, batch.mixture), shown.localize(batch.frames, batch.mixture))
+    query = Query(batch.frames, batch.mixture)
+    assert not torch.equal(method.localize(query), shown.localize(query))
 
 
 def test_embedding_has_one_vector_of_each_kind(build):

@@ -21,6 +21,7 @@ from avnb.data.mixing import draw_partners, make_batch
 from avnb.evaluation.localization import evaluate
 from avnb.evaluation.trials import Trial
 from avnb.models import METHODS
+from avnb.models.base import Query
 from avnb.models.mix_and_localize import (
     MixAndLocalize,
     MixAndLocalizeSettings,
@@ -351,14 +352,14 @@ def test_a_graph_never_holds_two_clips_of_a_video_nor_when_asked_two_of_a_class(
 def test_there_are_as_many_maps_as_sources_asked_for(build, k, sources, height, width):
     method, batch = build(sources=k).eval(), random_batch(2, 2, height, width)
     asked = torch.zeros(len(batch.frames), sources, dtype=torch.long)
-    maps = method.localize(batch.frames, batch.mixture, asked)
+    maps = method.localize(Query(batch.frames, batch.mixture, asked))
     assert maps.shape == (4, sources, math.ceil(height / 16), math.ceil(width / 16))
     assert maps.abs().max() <= 1 + 1e-6  # a cosine, rounded
 
 
 def test_map_of_a_head_is_its_cosine_with_every_position(build):
     method, batch = build().eval(), random_batch()
-    maps = method.localize(batch.frames, batch.mixture)
+    maps = method.localize(Query(batch.frames, batch.mixture))
     seen = method.project_visual(method.trunk(batch.frames))
     heard = method.listen(method.spectrogram(batch.mixture))
     for h, head in enumerate(method.project_audio):
@@ -369,14 +370,14 @@ def test_map_of_a_head_is_its_cosine_with_every_position(build):
 @every_k
 def test_map_of_a_single_source_is_the_mean_of_the_heads(build, k):
     method, batch = build(sources=k).eval(), random_batch()
-    one = method.localize(batch.frames, batch.mixture, batch.source_classes)
-    torch.testing.assert_close(one[:, 0], method.localize(batch.frames, batch.mixture).mean(dim=1))
+    one = method.localize(Query(batch.frames, batch.mixture, batch.source_classes))
+    torch.testing.assert_close(one[:, 0], method.localize(Query(batch.frames, batch.mixture)).mean(dim=1))
 
 
 def test_sources_beyond_the_heads_get_the_mean_of_all(build):
     method, batch = build().eval(), random_batch()
-    maps = method.localize(batch.frames, batch.mixture, torch.zeros(6, 4, dtype=torch.long))
-    heads = method.localize(batch.frames, batch.mixture)
+    maps = method.localize(Query(batch.frames, batch.mixture, torch.zeros(6, 4, dtype=torch.long)))
+    heads = method.localize(Query(batch.frames, batch.mixture))
     torch.testing.assert_close(maps[:, :2], heads)
     for extra in (2, 3):
         torch.testing.assert_close(maps[:, extra], heads.mean(dim=1))
@@ -398,10 +399,10 @@ def test_all_heads_joined_weigh_the_same_whatever_the_order():
 
 def test_known_features_give_the_maps_of_their_frames(build):
     method, batch = build().eval(), random_batch()
-    maps = method.localize(batch.frames, batch.mixture, batch.source_classes)
+    maps = method.localize(Query(batch.frames, batch.mixture, batch.source_classes))
     features = method.trunk(batch.frames)
     black = torch.zeros_like(batch.frames)
-    torch.testing.assert_close(method.localize(black, batch.mixture, batch.source_classes, features), maps)
+    torch.testing.assert_close(method.localize(Query(black, batch.mixture, batch.source_classes, features)), maps)
 
 
 def test_peaks_are_together_at_most_one_cell_apart():
@@ -421,7 +422,7 @@ def test_two_of_three_heads_in_one_place_are_reported():
 def test_embedding_is_the_heads_and_the_pictures_where_they_peak(build):
     method, batch = build().eval(), random_batch()
     vectors = method.embed(batch)
-    maps = method.localize(batch.frames, batch.mixture)
+    maps = method.localize(Query(batch.frames, batch.mixture))
     assert vectors["audio"].shape == vectors["visual"].shape == (6, 2, DIM)
     cosine = (vectors["audio"] * vectors["visual"]).sum(dim=2)
     torch.testing.assert_close(cosine, maps.amax(dim=(2, 3)))
@@ -456,7 +457,7 @@ def test_paper_preset_has_no_dead_weight_and_maps_of_stride_16():
     method.train().loss(batch)["total"].backward()
     dead = [name for name, value in method.named_parameters() if value.grad is None or not value.grad.any()]
     assert dead == []
-    assert method.eval().localize(batch.frames, batch.mixture).shape == (4, 2, 4, 6)
+    assert method.eval().localize(Query(batch.frames, batch.mixture)).shape == (4, 2, 4, 6)
 
 
 def test_paper_preset_hears_the_printed_spectrogram():

@@ -16,6 +16,7 @@ from torch.nn.functional import avg_pool2d
 import avnb.models.one_avm as one_avm
 from avnb.data.clips import Batch
 from avnb.errors import DataError, SettingsError
+from avnb.models.base import Query
 from avnb.models.one_avm import Decoder, OneAVM, OneAVMSettings
 from avnb.networks.separation_masks import RULES, apply_masks, ideal_separation, source_masks
 from avnb.networks.spectrograms import stft
@@ -229,7 +230,7 @@ def test_the_map_is_the_cosine_of_the_local_heads_at_each_position(build):
     method, batch = in_doubles(build(), random_batch())
     audio, visual = heard_and_seen(method, batch)
     with torch.no_grad():
-        maps = method.localize(batch.frames, batch.mixture, batch.source_classes.expand(-1, 2), batch.features)
+        maps = method.localize(Query(batch.frames, batch.mixture, batch.source_classes.expand(-1, 2), batch.features))
     assert maps.shape == (4, 2, 3, 3)
     plain = [
         [
@@ -355,7 +356,7 @@ def test_both_presets_train_separate_and_locate(preset):
     with torch.no_grad():
         sound = method.separate(torch.stack([batch.frames, batch.frames.flip(0)], dim=1), batch.mixture)
         assert sound.shape == (4, 2, math.ceil(TIME * method.rate / 22_050))
-        assert method.localize(batch.frames, batch.mixture).shape[:2] == (4, 1)
+        assert method.localize(Query(batch.frames, batch.mixture)).shape[:2] == (4, 1)
         assert method.embed(batch)["audio"].shape == (4, 1, 16)
 
 

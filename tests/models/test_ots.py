@@ -13,6 +13,7 @@ from tiny_methods import CLASSES, TinySound, TinyTrunk, cosine, in_doubles, rand
 import avnb.models.ots as ots
 from avnb.data.clips import Batch, Recipe
 from avnb.errors import SettingsError
+from avnb.models.base import Query
 from avnb.models.ots import OTS, OTSSettings, matching_loss
 from avnb.training.fit import fit
 from avnb.training.runs import Run
@@ -77,7 +78,7 @@ def test_a_batch_of_one_clip_has_no_mismatch_and_ends_in_a_sentence():
 
 def test_the_map_is_the_sigmoid_of_the_scaled_cosine(build):
     method, batch = in_doubles(build(), random_batch())
-    maps = method.localize(batch.frames, batch.mixture, batch.source_classes, batch.features)
+    maps = method.localize(Query.of(batch))
     for number in range(len(batch)):
         expected = plain_map(method, batch, number, number)
         assert maps[number, 0].flatten().tolist() == pytest.approx(expected, abs=TOLERANCE)
@@ -87,10 +88,10 @@ def test_the_map_is_the_sigmoid_of_the_scaled_cosine(build):
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (32, 64), (48, 40)])
 def test_every_source_gets_the_same_map_whatever_the_frame(build, sources, height, width):
     method, batch = build().eval(), random_batch(2, sources, height, width)
-    maps = method.localize(batch.frames, batch.mixture, batch.source_classes)
+    maps = method.localize(Query(batch.frames, batch.mixture, batch.source_classes))
     assert maps.shape == (2, sources, *method.trunk(batch.frames).shape[2:])
     assert (maps == maps[:, :1]).all()
-    assert method.localize(batch.frames, batch.mixture).shape[1] == 1
+    assert method.localize(Query(batch.frames, batch.mixture)).shape[1] == 1
     assert ((maps > 0) & (maps < 1)).all()
 
 
@@ -127,6 +128,6 @@ def test_the_paper_preset_hears_16_kilohertz_and_sees_at_stride_16():
     method = OTS(settings, CLASSES).eval()
     with torch.no_grad():
         image = method.spectrogram(torch.randn(1, ots.STORE_RATE))
-        maps = method.localize(torch.zeros(1, 3, 64, 96, dtype=torch.uint8), torch.randn(1, ots.STORE_RATE))
+        maps = method.localize(Query(torch.zeros(1, 3, 64, 96, dtype=torch.uint8), torch.randn(1, ots.STORE_RATE)))
     assert image.shape == (1, 1, 64, 201)  # DSOL: 201 x 64 of one second
     assert maps.shape == (1, 1, 4, 6)

@@ -253,6 +253,7 @@ def test_other_strides_are_refused():
 def test_paper_preset_takes_a_step_from_nothing():
     from avnb.data.clips import Batch
     from avnb.models.avgn import AVGN, AVGNSettings
+    from avnb.models.base import Query
 
     settings = AVGNSettings(preset="paper", pretrained=False, batch_size=2).resolve("cpu")
     method = AVGN(settings, 4)
@@ -264,4 +265,4 @@ def test_paper_preset_takes_a_step_from_nothing():
     method.loss(batch)["total"].backward()
     optimizer.step()
     assert not torch.equal(method.trunk.body[0].weight, before)
-    assert method.eval().localize(batch.frames, batch.mixture, chosen).shape == (2, 2, 2, 4)
+    assert method.eval().localize(Query(batch.frames, batch.mixture, chosen)).shape == (2, 2, 2, 4)

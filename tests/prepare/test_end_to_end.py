@@ -24,7 +24,7 @@ from avnb.data.store import ClipShape, Store
 from avnb.evaluation.localization import evaluate
 from avnb.evaluation.trials import Trial
 from avnb.models.avgn import AVGNSettings
-from avnb.models.base import Method
+from avnb.models.base import Method, Query
 from avnb.prepare import command as prepare
 from avnb.prepare.cut import attempt
 
@@ -46,9 +46,9 @@ class Painter(Method):
         self.settings = AVGNSettings(preset="quick", dim=16, device="cpu").resolve("cpu")
         self.trunk, self.colours = nn.Identity(), colours
 
-    def localize(self, frames: Tensor, mixture: Tensor, classes: Any = None, features: Any = None) -> Tensor:
-        asked = torch.tensor([[self.colours[k] for k in row] for row in classes.tolist()]).float()
-        distance = (frames[:, None].float() - asked[..., None, None]).abs().amax(dim=2)
+    def localize(self, query: Query) -> Tensor:
+        asked = torch.tensor([[self.colours[k] for k in row] for row in query.classes.tolist()]).float()
+        distance = (query.frames[:, None].float() - asked[..., None, None]).abs().amax(dim=2)
         return (distance < 60).float()  # JPEG and the codecs change colours a little
 
 
@@ -453,7 +453,7 @@ def test_kinetics400(workspace, run, layout):
     assert store.count() == {("train", "solo"): 1, ("val", "solo"): 1}
     assert store.classes == ("playing cello", "zumba")
     batch = make_batch(store, store.select("train")[:, None], Trial("solo").recipe)
-    assert Painter({0: RED}).localize(batch.frames, batch.mixture, batch.source_classes).shape == (1, 1, 64, 64)
+    assert Painter({0: RED}).localize(Query(batch.frames, batch.mixture, batch.source_classes)).shape == (1, 1, 64, 64)
 
 
 def test_kinetics_classes_can_come_from_its_list(workspace, run):

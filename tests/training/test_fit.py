@@ -20,9 +20,10 @@ from avnb.data.build import open_store
 from avnb.data.clips import Batch, Recipe
 from avnb.data.mixing import side_by_side
 from avnb.data.store import ClipShape, Store
+from avnb.devices import repeatable
 from avnb.errors import DataError, RunError, SettingsError
 from avnb.models.avgn import AVGN, AVGNSettings
-from avnb.models.base import Method, Stage
+from avnb.models.base import Method, Query, Stage
 from avnb.networks.encoders import FrozenLite
 from avnb.training.fit import fit, gather_examples, validate
 from avnb.training.runs import Run, saved_state
@@ -73,14 +74,15 @@ class Meter(Method):
         super().__init__()
         self.settings = replace(SETTINGS, **options)
         self.weight, self.trunk = nn.Parameter(torch.zeros(1)), nn.Conv2d(3, 1, 1)
+        self.trunk.frozen = False
         self.plan, self.seen = stages, []
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         self.seen.append((self.training, batch))
         return {"total": (self.weight - torch.rand(1)).square().sum()}
 
-    def localize(self, frames: Tensor, mixture: Tensor, classes: Any = None, features: Any = None) -> Tensor:
-        return avg_pool2d(frames[:, :1].float(), 16).expand(-1, classes.shape[1], -1, -1)
+    def localize(self, query: Query) -> Tensor:
+        return avg_pool2d(query.frames[:, :1].float(), 16).expand(-1, query.sources, -1, -1)
 
     def stages(self) -> list[Stage]:
         return self.plan
@@ -127,7 +129,7 @@ def test_threads_add_up_gradients_in_a_fixed_order():
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        with avnb.training.fit._repeatable(torch.device("cpu")):
+        with repeatable("cpu"):
             first = gradient()
             assert all(torch.equal(gradient(), first) for _ in range(8))
     finally:

@@ -51,10 +51,10 @@ class Ear(Method):
         loud = torch.stack([spectrum[:, k - 2 : k + 3].amax(dim=1) for k in bins], dim=1)
         return (loud / mixture.shape[1] / 0.02).clamp(max=1.0)
 
-    def localize(self, frames, mixture, classes=None, features=None):
-        self.asked.append(tuple(frames.shape))
-        colours = torch.tensor([COLOURS[name] for name in CLASSES]).float()[classes]  # [batch, sources, 3]
-        away = (frames[:, None].float() - colours[..., None, None]).abs().sum(dim=2)
+    def localize(self, query):
+        self.asked.append(tuple(query.frames.shape))
+        colours = torch.tensor([COLOURS[name] for name in CLASSES]).float()[query.classes]  # [batch, sources, 3]
+        away = (query.frames[:, None].float() - colours[..., None, None]).abs().sum(dim=2)
         return torch.nn.functional.avg_pool2d(-away, 8)
 
 
@@ -430,6 +430,11 @@ def test_overlapping_windows_faded_into_each_other_are_the_sound_again(tmp_path)
 class Splitting(Ear):
     """Separates by a sharp filter at 150 Hz: the drum is below it, the bell above."""
 
+    stft_window = (1024, 256)
+
+    def resampled(self, waveforms):
+        return waveforms[..., :: RATE // self.rate]
+
     def separate(self, frames, mixture):
         assert frames.shape[1:] == (2, 3, 224, 224)
         spectrum = torch.fft.rfft(mixture)
@@ -469,8 +474,8 @@ class SplittingNameless(Splitting):
     def recognize(self, mixture):
         return None
 
-    def localize(self, frames, mixture, classes=None, features=None):
-        return torch.nn.functional.avg_pool2d((frames.float() - 128).abs().sum(dim=1, keepdim=True), 8)
+    def localize(self, query):
+        return torch.nn.functional.avg_pool2d((query.frames.float() - 128).abs().sum(dim=1, keepdim=True), 8)
 
 
 def test_a_method_with_one_map_separates_its_hottest_places(ear, tmp_path):

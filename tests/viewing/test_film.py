@@ -76,7 +76,7 @@ def test_the_book_has_a_page_a_place_and_shows_the_first(scrubber):
     page = flip_book(scrubber, [2, 5, 7]).data
     pictures = re.findall(r'src="data:image/jpeg;base64,([^"]+)"', page)
     assert len(pictures) == 3
-    assert page.count("display:block") == 1
+    assert page.count("<figure hidden>") == 2
     assert 'max="2"' in page
     shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(pictures[1])))).astype(float)
     own, other = (np.abs(shown - scrubber.still(560, place=place)).mean() for place in (5, 7))

@@ -13,16 +13,8 @@ from avnb.data.clips import Clip, SceneObject
 from avnb.data.store import Store
 from avnb.errors import DataError
 from avnb.networks.spectrograms import LogMel
-from avnb.viewing.plots import (
-    _as_seen,
-    class_colours,
-    heat_over,
-    show_clips,
-    show_curves,
-    show_heatmaps,
-    show_spectrograms,
-    show_tsne,
-)
+from avnb.viewing.colours import as_seen, class_colours
+from avnb.viewing.plots import heat_over, show_clips, show_curves, show_heatmaps, show_spectrograms, show_tsne
 
 MUSIC = BENCHMARKS["music"].classes
 VGG_SOUND = [f"class {number}" for number in range(221)]
@@ -58,7 +50,7 @@ def test_classes_added_at_the_end_leave_the_others_their_colours():
 
 
 def test_musics_colours_stay_apart_for_colour_blind_eyes():
-    seen = _as_seen(np.array([class_colours(MUSIC)[label] for label in MUSIC]))
+    seen = as_seen(np.array([class_colours(MUSIC)[label] for label in MUSIC]))
     for eye in range(3):
         for first in range(11):
             for second in range(first):
@@ -67,7 +59,7 @@ def test_musics_colours_stay_apart_for_colour_blind_eyes():
 
 
 def test_protanopes_see_red_and_green_closer_together_than_others_do():
-    normal, protanope, _ = np.moveaxis(_as_seen(np.array([[0.8, 0.2, 0.2], [0.3, 0.5, 0.1]])), 1, 0)
+    normal, protanope, _ = np.moveaxis(as_seen(np.array([[0.8, 0.2, 0.2], [0.3, 0.5, 0.1]])), 1, 0)
     assert np.linalg.norm(protanope[0] - protanope[1]) < 0.5 * np.linalg.norm(normal[0] - normal[1])
 
 

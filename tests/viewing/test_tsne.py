@@ -11,7 +11,7 @@ from sklearn.metrics import silhouette_score
 from avnb.errors import DataError
 from avnb.models import METHODS
 from avnb.models.avgn import AVGN, AVGNSettings
-from avnb.viewing.plots import class_colours
+from avnb.viewing.colours import class_colours
 from avnb.viewing.tsne import chance_nmi, embed_clips, embed_without_training, flatten, hover, measure, panels, show
 
 LABELS = ["bell", "drum", "horn"] * 8
