@@ -49,6 +49,9 @@ class Settings:
     weight_decay: float = setting(-1.0, low=0.0, high=10.0, doc="-1: the preset's")
     schedule: str = setting("", among=("constant", "one_cycle"), doc='"": the preset\'s')
     crop: bool = setting(True, doc="cut training frames at random; has no effect on a frozen trunk's cached features")
+    repeatable: bool = setting(False, doc="on a GPU too the same seed gives the same bits, more slowly")
+    compile: bool = setting(False, doc="compile the networks on a GPU: a minute at first, then faster steps")
+    clips_on_gpu: bool = setting(True, doc="keep training clips in the GPU's memory where they fit in about half of it")
     limit: int = setting(0, low=0, doc="at most so many clips of each split and subset; 0: all")
     resume: bool = setting(True, doc="continue, or load, the run with these settings if there is one")
 

@@ -1,5 +1,6 @@
 """The device a run is on: which one, in what precision it counts there, and whether it counts the same every time."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -40,10 +41,25 @@ def full_precision(device: torch.device | str) -> torch.autocast:
 
 
 @contextmanager
-def repeatable(device: torch.device | str) -> Iterator[None]:
-    """Make a CPU's threads add up gradients in a fixed order; else two runs of a seed differ after the first batch."""
+def fastest(device: torch.device | str) -> Iterator[None]:
+    """Let cuDNN try its kernels on the first batches and keep the fastest, which are not the same in every run."""
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = torch.device(device).type == "cuda"
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before
+
+
+@contextmanager
+def repeatable(device: torch.device | str, on_gpu: bool = False) -> Iterator[None]:
+    """Make a CPU's threads add up gradients in a fixed order; else two runs of a seed differ after the first batch.
+
+    A GPU's do so where ``on_gpu``, more slowly; torch raises RuntimeError where it knows no such way.
+    """
     before = torch.are_deterministic_algorithms_enabled(), torch.utils.deterministic.fill_uninitialized_memory
-    if torch.device(device).type == "cpu":
+    if torch.device(device).type == "cpu" or on_gpu:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when a GPU first multiplies matrices
         torch.use_deterministic_algorithms(True)
         torch.utils.deterministic.fill_uninitialized_memory = False  # costs time and changes no result
     try:

@@ -16,17 +16,19 @@ def augment(batch: Batch, recipe: Recipe, crop: bool) -> Batch:
     """Flip half of the examples, crop frames at random where ``crop``, change each source's loudness and start.
 
     Cached features are flipped as the frames are (a convolution sees a mirrored picture all but mirrored); they cannot
-    be cropped. Chance comes from torch's generator. Introduced in notebooks/01_data_mixing.ipynb.
+    be cropped. Chance comes from torch's generator of the CPU, so that a GPU sees the same flips and crops.
+    Introduced in notebooks/01_data_mixing.ipynb.
     """
-    flip = torch.rand(len(batch), device=batch.frames.device) < 0.5
+    flip = (torch.rand(len(batch)) < 0.5).to(batch.frames.device, non_blocking=True)
     pictures = {"frames": batch.frames, "features": batch.features}
     changed = {name: _flip(value, flip) for name, value in pictures.items() if value is not None}
     if crop and batch.features is None:
         changed["frames"] = _random_crop(changed["frames"])
     if batch.source_waveforms is not None:
         sources = batch.source_waveforms
-        decibels = (2 * torch.rand(sources.shape[:2], device=sources.device) - 1) * LOUDNESS_DECIBELS
-        sources = _roll(sources * 10 ** (decibels / 20)[..., None])
+        decibels = (2 * torch.rand(sources.shape[:2]) - 1) * LOUDNESS_DECIBELS
+        gains = (10 ** (decibels / 20)).to(sources.device, non_blocking=True)
+        sources = _roll(sources * gains[..., None])
         mixture = mix_waveforms(sources, recipe.sound)
         if recipe.geometry == "separate":
             mixture = mixture.repeat_interleave(recipe.sources, dim=0)
@@ -41,7 +43,7 @@ def _flip(images: Tensor, flip: Tensor) -> Tensor:
 def _roll(waveforms: Tensor) -> Tensor:
     """Let every waveform begin at a random sample and go on at its start when it ends."""
     time = waveforms.shape[-1]
-    start = torch.randint(time, waveforms.shape[:2], device=waveforms.device)
+    start = torch.randint(time, waveforms.shape[:2]).to(waveforms.device, non_blocking=True)
     windows = torch.cat([waveforms, waveforms], dim=-1).unfold(-1, time, 1)  # a view: only the chosen are copied
     mixture, source = (torch.arange(length, device=waveforms.device) for length in waveforms.shape[:2])
     return windows[mixture[:, None], source, start]
@@ -51,8 +53,8 @@ def _random_crop(frames: Tensor) -> Tensor:
     """Enlarge the frames and cut their own size out again, each at a place of its own."""
     height, width = frames.shape[-2:]
     large = interpolate(frames.float(), scale_factor=ENLARGED, mode="bicubic", align_corners=False, antialias=False)
-    top = torch.randint(large.shape[-2] - height + 1, (len(frames),), device=frames.device)
-    left = torch.randint(large.shape[-1] - width + 1, (len(frames),), device=frames.device)
+    top = torch.randint(large.shape[-2] - height + 1, (len(frames),)).to(frames.device, non_blocking=True)
+    left = torch.randint(large.shape[-1] - width + 1, (len(frames),)).to(frames.device, non_blocking=True)
     windows = large.unfold(2, height, 1).unfold(3, width, 1)  # a view: only the chosen are copied
     cut = windows[torch.arange(len(frames), device=frames.device), :, top, left]
     return cut.round_().clamp_(0, 255).to(frames.dtype)  # bicubic overshoots

@@ -1,14 +1,16 @@
 """Clip and Batch, the two shapes of data that travel everywhere, and Recipe, the way from one to the other."""
 
 from dataclasses import dataclass, fields, replace
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int, UInt8
+from jaxtyping import Float, Float16, Float32, Int, Int16, UInt8
 from torch import Tensor
 
 from avnb.data.scene import SceneObject
+
+B = TypeVar("B", "Batch", "RawBatch")
 
 SILENCE = 1e-4  # peak of a waveform in -1..1 below which nothing is heard
 
@@ -58,12 +60,32 @@ class Batch:
 
     def to(self, device: torch.device | str) -> "Batch":
         """Return the batch on ``device``."""
-        moved = {
-            field.name: value.to(device, non_blocking=True)
-            for field in fields(self)
-            if (value := getattr(self, field.name)) is not None
-        }
-        return replace(self, **moved)
+        return _moved(self, device)
+
+
+@dataclass(frozen=True)
+class RawBatch:
+    """What a batch is made of, as it lies in the store: a third of the batch's bytes, so it is this that travels.
+
+    ``tiles`` are the frames that are put together, ``sounds`` the samples in whole numbers, ``features`` the frozen
+    trunk's maps of the tiles in half precision, where they were cached; all have a row a mixture. ``order`` is which
+    tile lies where in a 2x2 scene. `avnb.data.mixing.mixed` makes the batch, on any device.
+    """
+
+    tiles: UInt8[Tensor, "mixtures tiles 3 tile_height tile_width"]
+    sounds: Int16[Tensor, "mixtures heard time"]
+    labels: Float[Tensor, "mixtures classes"]
+    source_classes: Int[Tensor, "mixtures sources"]
+    features: Float16[Tensor, "mixtures tiles channels rows columns"] | None = None
+    order: Int[Tensor, "mixtures 4"] | None = None
+
+    def tensors(self) -> list[Tensor]:
+        """Return the tensors there are."""
+        return [value for field in fields(self) if (value := getattr(self, field.name)) is not None]
+
+    def to(self, device: torch.device | str) -> "RawBatch":
+        """Return the batch on ``device``."""
+        return _moved(self, device)
 
 
 @dataclass(frozen=True)
@@ -97,3 +119,12 @@ def mix_waveforms(
     tensor([[2., 3.]])
     """
     return sources.sum(dim=1) if sound == "sum" else sources.mean(dim=1)
+
+
+def _moved(batch: B, device: torch.device | str) -> B:
+    moved = {
+        field.name: value.to(device, non_blocking=True)
+        for field in fields(batch)
+        if (value := getattr(batch, field.name)) is not None
+    }
+    return replace(batch, **moved)

@@ -4,13 +4,16 @@ Everything is drawn from a numpy generator, so that the same seed gives the same
 operations without a loop over the batch. Introduced in notebooks/01_data_mixing.ipynb.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from einops import rearrange
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from avnb.data.clips import Batch, Recipe, mix_waveforms
+from avnb.data.clips import Batch, RawBatch, Recipe, mix_waveforms
+from avnb.data.rows import FreshRows, Rows
 from avnb.data.store import Store
 from avnb.errors import DataError
 
@@ -90,13 +93,13 @@ def shrunk(
 
 
 def grid_features(
-    tiles: Float[Tensor, "batch 4 channels rows columns"], mixture: Int[np.ndarray, "batch 4"]
+    tiles: Float[Tensor, "batch 4 channels rows columns"], order: Int[Tensor, "batch 4"]
 ) -> Float[Tensor, "batch channels 2*rows 2*columns"]:
     """Lay out a trunk's maps of four frames at half their size as the map of their 2x2 scene.
 
     It differs from the trunk's map of the whole scene by what a cell sees of the neighbouring tiles.
     """
-    return rearrange(_reorder(tiles, grid_order(mixture)), "b (r q) c h w -> b c (r h) (q w)", r=2)
+    return rearrange(_reorder(tiles, order), "b (r q) c h w -> b c (r h) (q w)", r=2)
 
 
 def grid_truth(store: Store, mixture: Int[np.ndarray, "batch 4"]) -> Float[Tensor, "batch 4 height width"]:
@@ -120,33 +123,78 @@ def grid_order(mixture: Int[np.ndarray, "batch 4"]) -> Int[Tensor, "batch 4"]:
     return torch.from_numpy(np.argsort(mixed, axis=1))
 
 
-def make_batch(store: Store, mixture: Int[np.ndarray, "batch clips"], recipe: Recipe, truth: bool = False) -> Batch:
+def make_batch(
+    store: Store,
+    mixture: Int[np.ndarray, "batch clips"],
+    recipe: Recipe,
+    truth: bool = False,
+    features: np.ndarray | None = None,
+) -> Batch:
     """Read the clips of each mixture from the store and put them together as ``recipe`` says.
 
-    With ``truth`` the ground truth of every source is laid out the same way. In "separate", the batch has a row per
+    ``features`` are the frozen trunk's maps of all clips, of their frames at half the size for 2x2 scenes. With
+    ``truth`` the ground truth of every source is laid out the same way. In "separate", the batch has a row per
     source, in the order of the mixtures: the same sound, that source's own frame.
     """
+    raw = read_batch(store, mixture, recipe, features=features)
+    places = _lay_out_truth(store, mixture, recipe, raw.source_classes.numpy()) if truth else None
+    return replace(mixed(raw, recipe), source_frames=raw.tiles, truth=places)
+
+
+def read_batch(
+    store: Store,
+    mixture: Int[np.ndarray, "batch clips"],
+    recipe: Recipe,
+    rows: Rows | None = None,
+    features: np.ndarray | None = None,
+) -> RawBatch:
+    """Read the clips of each mixture from the store as they lie there, ``features`` with them; see `mixed`."""
+    rows = rows or FreshRows()
     sounding = mixture[:, : min(recipe.sources, recipe.clips)]
-    classes = sounding_classes(store, sounding)
-    waveforms = store.read_waveforms(sounding)
-    tiles = store.read_frames(mixture[:, :1] if recipe.geometry == "first" else mixture)
-    frames = {
-        "single": lambda: tiles[:, 0],
-        "one_frame": lambda: tiles[:, 0],
-        "first": lambda: tiles[:, 0],
-        "side_by_side": lambda: side_by_side(tiles),
-        "separate": lambda: rearrange(tiles, "b n c h w -> (b n) c h w"),
-        "grid": lambda: grid(_reorder(tiles, grid_order(mixture))),
-    }[recipe.geometry]()
-    labels = store.read_labels(sounding).amax(dim=1)
-    sound = mix_waveforms(waveforms, recipe.sound)
-    places = _lay_out_truth(store, mixture, recipe, classes) if truth else None
+    shown = mixture[:, :1] if recipe.geometry == "first" else mixture
+    return RawBatch(
+        tiles=rows.take("frames", store.frames, shown),
+        sounds=rows.take("waveforms", store.waveforms, sounding),
+        labels=torch.from_numpy(store.labels[sounding].any(axis=1)).float(),
+        source_classes=torch.from_numpy(sounding_classes(store, sounding)),
+        features=None if features is None else rows.take(feature_name(recipe), features, shown),
+        order=grid_order(mixture) if recipe.geometry == "grid" else None,
+    )
+
+
+def feature_name(recipe: Recipe) -> str:
+    """Return by which name `Rows` know the frozen trunk's maps that a recipe needs: of whole frames or of half ones."""
+    return "half_features" if recipe.geometry == "grid" else "features"
+
+
+def mixed(raw: RawBatch, recipe: Recipe) -> Batch:
+    """Put the clips of each mixture together as ``recipe`` says, on the device they are on."""
+    waveforms = raw.sounds.float().div_(32767)
+    sound, labels, classes = mix_waveforms(waveforms, recipe.sound), raw.labels, raw.source_classes
     if recipe.geometry == "first":
         classes = classes[:, :1]
     if recipe.geometry == "separate":
         sound, labels = (value.repeat_interleave(recipe.sources, dim=0) for value in (sound, labels))
         classes = classes.reshape(-1, 1)
-    return Batch(frames, sound, labels, torch.from_numpy(classes), tiles, waveforms, truth=places)
+    features = None
+    if raw.features is not None and recipe.geometry == "grid":  # of frames at half their size
+        features = grid_features(raw.features.float(), raw.order)
+    elif raw.features is not None:
+        features = _laid_out(raw.features.float(), recipe, None)
+    frames = _laid_out(raw.tiles, recipe, raw.order)
+    return Batch(frames, sound, labels, classes, source_waveforms=waveforms, features=features)
+
+
+def _laid_out(
+    tiles: Shaped[Tensor, "mixtures tiles channels height width"], recipe: Recipe, order: Tensor | None
+) -> Shaped[Tensor, "batch channels rows columns"]:
+    if recipe.geometry == "side_by_side":
+        return side_by_side(tiles)
+    if recipe.geometry == "separate":
+        return rearrange(tiles, "b n c h w -> (b n) c h w")
+    if recipe.geometry == "grid":
+        return grid(_reorder(tiles, order))
+    return tiles[:, 0]
 
 
 def sounding_classes(store: Store, mixture: Int[np.ndarray, "batch clips"]) -> Int[np.ndarray, "batch sources"]:
@@ -188,4 +236,4 @@ def _lay_out_truth(
 
 
 def _reorder(tiles: Shaped[Tensor, "batch tiles *shape"], order: Int[Tensor, "batch tiles"]) -> Tensor:
-    return tiles[torch.arange(len(tiles))[:, None], order]
+    return tiles[torch.arange(len(tiles), device=tiles.device)[:, None], order]

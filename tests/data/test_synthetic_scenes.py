@@ -17,7 +17,7 @@ from avnb.evaluation.localization import evaluate
 from avnb.evaluation.trials import Trial, synthetic_trial
 from avnb.models.base import Method, Query, Stage
 from avnb.models.dsol import DSOLSettings
-from avnb.training.fit import gather_examples
+from avnb.training.examples import gather_examples
 
 SETTINGS = DSOLSettings(preset="quick", device="cpu", batch_size=8).resolve("cpu")
 
@@ -101,7 +101,7 @@ def test_features_of_half_frames_are_laid_out_as_the_scenes_own(tiny_store, tria
     mixtures, trunk = trial.mixtures(tiny_store), Trunk()
     tiles = trunk(shrunk(tiny_store.read_frames(mixtures).flatten(0, 1))).unflatten(0, mixtures.shape)
     scene = make_batch(tiny_store, mixtures, trial.recipe).frames
-    torch.testing.assert_close(grid_features(tiles, mixtures), trunk(scene))
+    torch.testing.assert_close(grid_features(tiles, grid_order(mixtures)), trunk(scene))
 
 
 def test_training_scenes_come_with_cached_features_of_half_frames(tiny_store):

@@ -25,7 +25,8 @@ from avnb.errors import DataError, RunError, SettingsError
 from avnb.models.avgn import AVGN, AVGNSettings
 from avnb.models.base import Method, Query, Stage
 from avnb.networks.encoders import FrozenLite
-from avnb.training.fit import fit, gather_examples, validate
+from avnb.training.examples import Examples, cached_features, gather_examples
+from avnb.training.fit import fit, validate
 from avnb.training.runs import Run, saved_state
 
 SETTINGS = AVGNSettings(
@@ -304,15 +305,15 @@ def test_limit_takes_so_many_clips_of_each_split(tiny_store):
 def test_every_training_clip_is_seen_once_an_epoch_and_no_other_ever(tiny_store, tmp_path):
     method = Meter([Stage("only", 2, (Recipe(2, "side_by_side"),))])
     met = []
-    batches = avnb.training.fit._batches
+    mixtures = Examples.mixtures
 
     def watched(*arguments: Any) -> Any:
-        for mixture, recipe, batch in batches(*arguments):
+        for mixture, recipe in mixtures(*arguments):
             met.append(mixture)
-            yield mixture, recipe, batch
+            yield mixture, recipe
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(avnb.training.fit, "_batches", watched)
+        patch.setattr(Examples, "mixtures", watched)
         fit(method, tiny_store, new_run(tmp_path), progress=False)
     chosen = set(tiny_store.select("train"))
     anchors, partners = (np.concatenate([mixture[:, place] for mixture in met]) for place in (0, 1))
@@ -341,7 +342,7 @@ def test_features_of_other_clips_are_computed_anew(trained, tiny_store):
     """As many clips with the same sum of numbers: the cache must not take one set for the other."""
     trunk = trained[0].trunk
     for wanted in (np.array([0, 3]), np.array([1, 2])):
-        features = avnb.training.fit.cached_features(trunk, tiny_store, wanted, "cpu", progress=False)
+        features = cached_features(trunk, tiny_store, wanted, "cpu", progress=False)
         assert all(features[clip].any() for clip in wanted)
 
 
