@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PYTHONUNBUFFERED := 1
 export JUPYTER_PLATFORM_DIRS := 1
+# Threads that wait for each other sleep soon: where other processes are busy, spinning takes what they wait for.
+export GOMP_SPINCOUNT ?= 3000
 
 .PHONY: demo test notebooks notebook prose seeds lint format bench clean
 

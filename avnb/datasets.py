@@ -1,14 +1,30 @@
 """From a data set's name to a prepared folder: the real one where there is one, else the stand-in, and which it is."""
 
 from pathlib import Path
+from typing import TypeVar
 
-from avnb.config import did_you_mean
+from avnb.config import Settings, did_you_mean
 from avnb.data.benchmarks import BENCHMARKS
+from avnb.data.build import open_store
 from avnb.data.folder import DatasetInfo, read_info
+from avnb.data.store import ClipShape, Store
+from avnb.devices import pick_device
 from avnb.errors import DataError, SettingsError
 from avnb.paths import data_dir, shown
 
+T = TypeVar("T", bound=Settings)
+
 STAND_INS = {"music": "music-standin"}
+
+
+def open_data(settings: T, progress: bool = True) -> tuple[T, Store]:
+    """Return the settings with device and preset settled, and the store of the data set that they name.
+
+    Raises SettingsError or DataError, in a sentence, before anything is decoded or trained.
+    """
+    device = pick_device(settings.device)
+    store = open_store(locate(settings.dataset, settings.origin, progress).folder, ClipShape(), progress)
+    return settings.resolve(device, store.origin), store
 
 
 def locate(name: str, origin: str = "any", progress: bool = True) -> DatasetInfo:

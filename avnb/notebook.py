@@ -5,7 +5,6 @@ notebook, its parameters cell alone is brought to what the method's settings are
 """
 
 import dataclasses
-import hashlib
 import json
 import platform
 import re
@@ -16,10 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from avnb.config import Settings, did_you_mean, read_parameters
-from avnb.data.build import open_store
-from avnb.data.store import ClipShape, Store
-from avnb.datasets import locate
-from avnb.devices import pick_device
+from avnb.data.store import Store
+from avnb.datasets import open_data
 from avnb.errors import AvnbError, SettingsError
 from avnb.models import METHODS
 from avnb.paths import project_root, shown, whole_file
@@ -38,23 +35,12 @@ def start(cls: type[T], namespace: Mapping[str, Any], progress: bool = True) -> 
     Prints versions, device and clips, and shows a banner that says whether the clips are real. Raises SettingsError
     or DataError, in a sentence, before anything is trained.
     """
-    settings = read_parameters(cls, namespace)
-    device = pick_device(settings.device)
-    store = open_store(locate(settings.dataset, settings.origin, progress).folder, ClipShape(), progress)
-    settings = settings.resolve(device, store.origin)
+    settings, store = open_data(read_parameters(cls, namespace), progress)
     told = ", ".join(f"{name} {version(name)}" for name in VERSIONS)
     print(f"Python {platform.python_version()}, {told}; device {settings.device}, preset {settings.preset}")
     print(store.report)
     _banner(store)
     return settings, store
-
-
-def data_mark(store: Store) -> str:
-    """Return what tells two data sets of one name apart: a digest of their descriptions."""
-    digest = hashlib.sha256()
-    for name in ("dataset.json", "metadata.jsonl"):
-        digest.update((store.info.folder / name).read_bytes())
-    return digest.hexdigest()
 
 
 def parameters_cell(cls: type[Settings]) -> str:
@@ -156,9 +142,8 @@ from avnb.data.mixing import make_batch
 from avnb.evaluation import judge, pick, trials_of
 from avnb.metrics.localization import average_precision, upsample
 from MODULE import METHOD, SETTINGS
-from avnb.notebook import data_mark, start
-from avnb.training.fit import fit
-from avnb.training.runs import Run
+from avnb.notebook import start
+from avnb.training.trained import train
 from avnb.viewing import plots
 from avnb.viewing.players import players
 from avnb.viewing.results import results_table
@@ -202,13 +187,10 @@ for name, value in features.items():
 *What a batch holds, which labels are used, and how the epoch is chosen.*
 """),
     ("code", """
-torch.manual_seed(settings.seed)
-method = METHOD(settings, len(store.classes))
-run = Run.of(settings, store.name, data_mark(store))
-history = fit(method, store, run)
-print(f"{len(history)} epochs, the best on the validation split is epoch {run.best + 1}")
+method, run = train(settings, store)
+print(f"{len(run.history)} epochs, the best on the validation split is epoch {run.best + 1}")
 """),
-    ("code", "plots.show_curves(history, run.best)"),
+    ("code", "plots.show_curves(run.history, run.best)"),
     ("text", "*From what to what the losses go, and what chance would be.*"),
     ("text", """
 ## Results

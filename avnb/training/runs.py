@@ -7,8 +7,12 @@ leaves its last complete epoch. Tensors are kept as safetensors: nothing here is
 import errno
 import hashlib
 import json
+import math
+import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +25,9 @@ from avnb.config import Settings
 from avnb.errors import RunError
 from avnb.paths import outputs_dir, shown, whole_file
 
-NOT_PART_OF_THE_RESULT = ("device", "resume", "ablation", "sweep")
+NOT_PART_OF_THE_RESULT = ("device", "resume", "ablation", "sweep", "repeatable", "compile", "clips_on_gpu")
+SAID_BY_THE_FOLDER = ("dataset", "origin", "preset", "seed")  # of outputs/<method>/<benchmark>/<preset>-seed<seed>-...
+WRITTEN_SHARE = 9  # times what writing an epoch took are trained before the next is written
 MAKE_ROOM = "Free some space, or point AVNB_OUTPUTS to a folder that can be written."
 
 
@@ -30,51 +36,110 @@ class Run:
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
+        self._unwritten: dict[str, dict[str, Tensor]] = {}  # by the name of the file that they will be
+        self._write_seconds, self._written_at = 0.0, -math.inf
+        self.reload()
+
+    def reload(self) -> None:
+        """Read the history again: another process may have trained since."""
         self.history: list[dict[str, Any]] = []
         self.best: int | None = None
         if (self.folder / "history.json").exists():
             self.history, self.best = _read_history(self.folder / "history.json")
+        self.epochs_written = len(self.history)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Let one process at a time train the run; raise RunError in the second.
+
+        The lock is the system's, which takes it back when the process ends, however that ends. Systems without POSIX
+        locks have none.
+        """
+        if os.name != "posix":
+            yield
+            return
+        import fcntl
+
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with open(self.folder / "lock", "w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RunError(
+                    f"{shown(self.folder)} is being trained by another process. Wait for it to end, or train with "
+                    "resume = False, which takes a folder of its own."
+                ) from None
+            yield
 
     @classmethod
     def of(cls, settings: Settings, benchmark: str, data: str = "") -> "Run":
         """Return the run of these settings on this data: the one on disk if there is one, else a new one.
 
-        ``data`` is what tells two data sets of one name apart. With ``settings.resume`` false a folder of its own is
-        taken, and what an earlier run left stays where it is.
+        A run is known by what differs from its preset, so that an option that comes later, at its default, leaves the
+        runs of before found. ``data`` is what tells two data sets of one name apart (`Store.digest`). A folder of its
+        own is taken with ``settings.resume`` false, and where a preset has changed since the folder was written.
         """
-        said = {key: value for key, value in settings.as_dict().items() if key not in NOT_PART_OF_THE_RESULT}
-        mark = hashlib.sha256(json.dumps([said, data], sort_keys=True).encode()).hexdigest()[:8]
-        base = outputs_dir() / settings.METHOD / benchmark
-        folder = base / f"{settings.preset}-seed{settings.seed}-{mark}"
-        again = 2
-        while not settings.resume and folder.exists():
-            folder = base / f"{settings.preset}-seed{settings.seed}-{mark}-{again}"
-            again += 1
-        run = cls(folder)
+        asked = {name: value for name, value in _unusual(settings).items() if name not in SAID_BY_THE_FOLDER}
+        mark = hashlib.sha256(json.dumps([asked, data], sort_keys=True).encode()).hexdigest()[:8]
+        base = outputs_dir() / settings.METHOD / benchmark / f"{settings.preset}-seed{settings.seed}-{mark}"
+        folders = (base if number == 1 else base.with_name(f"{base.name}-{number}") for number in count(1))
+        run = cls(next(it for it in folders if not it.exists() or (settings.resume and _agrees(it, settings))))
         run.write_json("settings.json", {"method": settings.METHOD, "benchmark": benchmark, **settings.as_dict()})
         return run
 
-    def save_epoch(self, model: nn.Module, optimizer: torch.optim.Optimizer, row: dict[str, Any], better: bool) -> None:
-        """Write an epoch's weights and optimizer state, then the history that makes them count.
+    def save_epoch(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        row: dict[str, Any],
+        better: bool,
+        at_once: bool = True,
+    ) -> None:
+        """Count an epoch as finished: its weights and optimizer state on the disk, then the history that says so.
 
-        Raises RunError where the disk is full; the epoch before is still whole then.
+        Unless ``at_once``, it is kept in memory where writing would take more than a tenth of the time; `write_epochs`
+        writes it then. Raises RunError where the disk is full; what was written before is still whole then.
         """
-        number = len(self.history)
+        number, before = len(self.history), dict(self._unwritten)
         best = number if better else self.best
-        for leftover in self.folder.glob(".*.tmp"):  # of a process that was killed while it wrote
-            leftover.unlink(missing_ok=True)
-        kept = f"epoch {number}" if number else "nothing yet"
+        tensors = {f"weights-{number:04d}": saved_state(model), f"optimizer-{number:04d}": _flat(optimizer)}
+        wanted = {*tensors, f"weights-{best:04d}"}
+        self._unwritten = {name: value for name, value in before.items() if name in wanted} | tensors
+        history = [*self.history, row]
+        if at_once or time.monotonic() - self._written_at >= WRITTEN_SHARE * self._write_seconds:
+            try:
+                self._write(history, best)
+            except RunError:
+                self._unwritten = before
+                raise
+        else:
+            for name, state in tensors.items():
+                self._unwritten[name] = {key: value.detach().to("cpu", copy=True) for key, value in state.items()}
+        self.history, self.best = history, best
+
+    def write_epochs(self) -> None:
+        """Write what `save_epoch` has kept in memory; raise RunError where the disk is full."""
+        if self._unwritten:
+            self._write(self.history, self.best)
+
+    def _write(self, history: list[dict[str, Any]], best: int | None) -> None:
+        started = time.monotonic()
+        for kind in ("weights", "optimizer", "history"):
+            for leftover in self.folder.glob(f".{kind}*.tmp"):  # of a process that was killed while it wrote
+                leftover.unlink(missing_ok=True)
+        kept = f"epoch {self.epochs_written}" if self.epochs_written else "nothing yet"
         advice = f"Kept: {kept}. Free some space and run again: training continues from there."
-        with _writing(f"Epoch {number + 1} cannot be written to {shown(self.folder)}", advice):
-            _save(self.folder / f"weights-{number:04d}.safetensors", saved_state(model), self._header(number))
-            _save(self.folder / f"optimizer-{number:04d}.safetensors", _flat(optimizer), self._header(number))
-            _save_json(self.folder / "history.json", {"best": best, "epochs": [*self.history, row]})
-        self.history.append(row)
-        self.best = best
-        for kind, wanted in (("weights", {number, best}), ("optimizer", {number})):
+        with _writing(f"Epoch {len(history)} cannot be written to {shown(self.folder)}", advice):
+            for name, tensors in self._unwritten.items():
+                _save(self.folder / f"{name}.safetensors", tensors, self._header(int(name.split("-")[1])))
+            _save_json(self.folder / "history.json", {"best": best, "epochs": history})
+        self._unwritten, self.epochs_written = {}, len(history)
+        for kind, wanted in (("weights", {len(history) - 1, best}), ("optimizer", {len(history) - 1})):
             for path in self.folder.glob(f"{kind}-*.safetensors"):
                 if int(path.stem.split("-")[1]) not in wanted:
                     path.unlink(missing_ok=True)
+        self._written_at = time.monotonic()
+        self._write_seconds = self._written_at - started
 
     def load_last(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         """Put the last finished epoch into ``model`` and ``optimizer``."""
@@ -110,6 +175,27 @@ class Run:
 
     def _header(self, epoch: int) -> dict[str, str]:
         return {"method": self._method(), "epoch": str(epoch)}
+
+
+def _unusual(settings: Settings) -> dict[str, Any]:
+    """Return the settings that differ from their preset's, as far as they can change a result."""
+    usual = type(settings)(preset=settings.preset).resolve(settings.device).as_dict()
+    return {
+        name: value
+        for name, value in settings.as_dict().items()
+        if value != usual[name] and name not in NOT_PART_OF_THE_RESULT
+    }
+
+
+def _agrees(folder: Path, settings: Settings) -> bool:
+    """Tell whether a run's settings.json contradicts ``settings`` in nothing that both know."""
+    try:
+        said = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return True  # killed before it was written: nothing is contradicted
+    told = {name: value for name, value in settings.as_dict().items() if name in said}
+    apart = (*NOT_PART_OF_THE_RESULT, *SAID_BY_THE_FOLDER)
+    return all(said[name] == value for name, value in told.items() if name not in apart)
 
 
 def find_runs(method: str = "*", benchmark: str = "*") -> list[Run]:
@@ -209,9 +295,14 @@ def _flat(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def _unflatten(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Put back what `_flat` returned, laid out in memory as the weights are: a fused step takes that for granted."""
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     said = optimizer.state_dict()
     said["state"] = {}
     for key, value in tensors.items():
         number, name = key.split(".", 1)
+        weight = weights[int(number)]
+        if value.shape == weight.shape:
+            value = torch.empty_like(weight, requires_grad=False).copy_(value)
         said["state"].setdefault(int(number), {})[name] = value
     optimizer.load_state_dict(said)

@@ -6,6 +6,7 @@ Introduced in notebooks/09_tsne.ipynb.
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -13,13 +14,14 @@ import torch
 
 from avnb.config import Settings, did_you_mean
 from avnb.data.store import Store
+from avnb.datasets import locate
 from avnb.devices import pick_device
 from avnb.errors import RunError, SettingsError
 from avnb.models import METHODS
 from avnb.models.base import Method
-from avnb.notebook import data_mark
 from avnb.paths import shown
-from avnb.training.runs import NOT_PART_OF_THE_RESULT, Run, find_runs
+from avnb.training.fit import fit
+from avnb.training.runs import NOT_PART_OF_THE_RESULT, Run, find_runs, start_from
 
 OF_THE_DATA = ("dataset", "origin", "seed", "preset", "limit")  # what a usual run may have been told
 
@@ -37,6 +39,50 @@ def load_method(run: Run, classes: int, device: str = "auto") -> Method:
     method.settings = settings
     run.load_best(method)
     return method.to(settings.device, memory_format=torch.channels_last).eval()
+
+
+def train(settings: Settings, store: Store, progress: bool = True) -> tuple[Method, Run]:
+    """Return the method that these settings make of the store's solo clips, ready to be asked, and its run.
+
+    A finished run is loaded, one that was stopped goes on, and ``run.history`` has a row an epoch. Raises what
+    `avnb.training.fit.fit` raises, and RunError where ``init_from`` is no run.
+    """
+    torch.manual_seed(settings.seed)
+    method = METHODS[settings.METHOD](settings, len(store.classes))
+    if start := getattr(settings, "init_from", ""):
+        start_from(method, settings.METHOD, start)
+    run = Run.of(settings, store.name, store.digest)
+    fit(method, store, run, progress)
+    return method.eval(), run
+
+
+def load(name: str, dataset: str = "music", device: str = "auto") -> Method:
+    """Return a trained method: of its finished run on ``dataset``, or the one in a run's folder under outputs/.
+
+    >>> avnb.load("avgn"), avnb.load("outputs/avgn/music/paper-seed0-12ab34cd")  # doctest: +SKIP
+
+    Raises SettingsError where ``name`` is neither, and RunError where no run of the method is finished.
+    """
+    folder = Path(name)
+    if (folder / "history.json").exists():
+        return load_method(Run(folder.resolve()), len(locate(folder.resolve().parent.name).classes), device)
+    check_names([name])
+    info = locate(dataset)
+    run = usual_run(name, info.name, info.origin)
+    if run is None:
+        raise RunError(
+            f"No run of {name} on {info.name} is finished. Its notebook trains it, and so does avnb.training.trained."
+        )
+    return load_method(run, len(info.classes), device)
+
+
+def check_names(names: Iterable[str]) -> None:
+    """Raise SettingsError for the first name that is no method's."""
+    for name in names:
+        if name not in METHODS:
+            raise SettingsError(
+                f'There is no method "{name}".{did_you_mean(name, METHODS)} There are: {", ".join(METHODS)}.'
+            )
 
 
 def settings_of(run: Run) -> Settings:
@@ -78,30 +124,21 @@ def trained_methods(
     A method without a run is trained if ``train`` names it (with ``settings``' preset, seed, limit, and epochs and
     batch size if given) and left out otherwise. Raises SettingsError for a method there is not.
     """
-    from avnb.training.fit import fit
-
-    names, train = list(names), set(train)
-    for name in (*names, *train):
-        if name not in METHODS:
-            raise SettingsError(
-                f'There is no method "{name}".{did_you_mean(name, METHODS)} There are: {", ".join(METHODS)}.'
-            )
+    names, wanted = list(names), set(train)
+    check_names((*names, *wanted))
     found = {}
     for name in names:
         run = usual_run(name, store.name, store.origin)
-        if run is None and name not in train:
+        if run is None and name not in wanted:
             print(f"{name}: left out, since no run of it on {store.name} is finished; its notebook trains it")
             continue
         if run is not None:
             print(f"{name}: {shown(run.folder)}")
             found[name] = load_method(run, len(store.classes), settings.device)
             continue
-        own = _settings_like(settings, name)
-        torch.manual_seed(own.seed)
-        method, run = METHODS[name](own, len(store.classes)), Run.of(own, store.name, data_mark(store))
-        print(f"{name}: no run on {store.name} is finished, so it is trained now, into {shown(run.folder)}")
-        fit(method, store, run, progress)
-        found[name] = method.eval()
+        print(f"{name}: no run on {store.name} is finished, so it is trained now")
+        found[name], run = _train_like(settings, name, store, progress)
+        print(f"{name}: {shown(run.folder)}")
     return found
 
 
@@ -109,7 +146,7 @@ def _origin(run: Run) -> str:
     return json.loads((run.folder / "metrics.json").read_text(encoding="utf-8"))["origin"]
 
 
-def _settings_like(settings: Settings, name: str) -> Settings:
-    """Return a method's settings that agree with ``settings`` in what every method has."""
+def _train_like(settings: Settings, name: str, store: Store, progress: bool) -> tuple[Method, Run]:
+    """Train a method with settings that agree with ``settings`` in what every method has."""
     given = {entry.name: getattr(settings, entry.name) for entry in fields(Settings)}
-    return METHODS[name].SETTINGS(**given).resolve(settings.device)
+    return train(METHODS[name].SETTINGS(**given).resolve(settings.device), store, progress)

@@ -6,8 +6,9 @@ import os
 import pickle
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,8 +16,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
+from avnb.config import setting
 from avnb.errors import RunError
 from avnb.models.avgn import AVGN, AVGNSettings
+from avnb.training import runs
 from avnb.training.runs import Run, find_runs, load_weights, saved_state
 
 SETTINGS = AVGNSettings(
@@ -142,6 +145,39 @@ def test_same_settings_are_the_same_folder(workspace):
 )
 def test_other_settings_are_another_folder(workspace, change):
     assert Run.of(SETTINGS, "tiny").folder != Run.of(replace(SETTINGS, **change), "tiny").folder
+
+
+@dataclass(frozen=True)
+class LaterSettings(AVGNSettings):
+    """AVGN's settings as a later version may have them: an option more."""
+
+    option: bool = setting(False, doc="new")
+    width: int = setting(0, low=0, doc="new too; 0: the preset's")
+
+
+def test_option_that_comes_later_leaves_the_runs_of_before_found(workspace):
+    saved_epochs(Run.of(SETTINGS, "tiny", "data"), [10.0])
+    later = LaterSettings(**SETTINGS.as_dict())
+    assert len(Run.of(later, "tiny", "data").history) == 1
+    assert Run.of(replace(later, option=True), "tiny", "data").history == []
+
+
+def test_run_is_not_found_for_a_preset_that_has_changed_since(workspace, monkeypatch):
+    """What differs from the preset is the same, but not what was trained."""
+    usual = AVGNSettings(preset="quick").resolve("cpu")
+    saved_epochs(Run.of(usual, "tiny"), [10.0])
+    presets = AVGNSettings.PRESETS
+    monkeypatch.setattr(AVGNSettings, "PRESETS", presets | {"quick": {**presets["quick"], "epochs": usual.epochs + 1}})
+    changed = AVGNSettings(preset="quick").resolve("cpu")
+    assert Run.of(changed, "tiny").history == []
+    assert Run.of(changed, "tiny").folder == Run.of(changed, "tiny").folder
+    monkeypatch.setattr(AVGNSettings, "PRESETS", presets)
+    assert len(Run.of(usual, "tiny").history) == 1
+
+
+@pytest.mark.parametrize("change", [{"dataset": "tiny-linked"}, {"origin": "real"}])
+def test_what_the_data_are_called_is_not_what_they_are(workspace, change):
+    assert Run.of(replace(SETTINGS, **change), "tiny", "data").folder == Run.of(SETTINGS, "tiny", "data").folder
 
 
 def test_other_data_of_the_same_name_are_another_folder(workspace):
@@ -299,6 +335,138 @@ def test_outputs_that_cannot_be_written_are_a_sentence(workspace, monkeypatch):
         Run.of(SETTINGS, "tiny")
 
 
+# ------------------------------------------------------------------------------------------------ one run, one process
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from avnb.training.runs import Run
+
+with Run(Path(sys.argv[1])).alone():
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the system has no such lock")
+def test_run_is_trained_by_one_process_and_a_killed_one_leaves_no_lock(workspace):
+    run = Run.of(SETTINGS, "tiny")
+    with subprocess.Popen([sys.executable, "-c", HOLD, run.folder], stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout.readline() == "held\n"
+        with (
+            pytest.raises(RunError, match=r"is being trained by another process\. Wait for it to end, or"),
+            run.alone(),
+        ):
+            pytest.fail("two at a time")
+        holder.kill()
+    with run.alone():
+        assert (run.folder / "lock").exists()
+
+
+def test_history_is_read_again_before_training_goes_on(workspace):
+    run, other = Run.of(SETTINGS, "tiny"), Run.of(SETTINGS, "tiny")
+    saved_epochs(other, [10.0])
+    run.reload()
+    assert run.history == other.history
+
+
+# ------------------------------------------------------------------------------------------ epochs shorter than a write
+
+
+@pytest.fixture
+def slow_disk(monkeypatch):
+    """A clock of its own, and writes that take three seconds each."""
+    clock, writes = [0.0], []
+
+    def save(path, *_):
+        writes.append(path.stem)
+        clock[0] += 1.5
+        written(path, *_)
+
+    written = runs._save
+    monkeypatch.setattr(runs, "_save", save)
+    monkeypatch.setattr(runs, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    return clock, writes
+
+
+def short_epochs(run: Run, scores: list[float], clock: list[float]) -> None:
+    for number, score in enumerate(scores):
+        clock[0] += 1.0  # seconds of training
+        model = small_model(number)
+        better = run.best is None or score >= run.history[run.best]["val_ap"]
+        run.save_epoch(model, optimizer_of(model, 0), {"epoch": number + 1, "val_ap": score}, better, at_once=False)
+        for weight in model.parameters():
+            nn.init.constant_(weight, -1)  # training goes on in the same memory
+
+
+def test_writing_takes_at_most_a_tenth_of_the_time_and_loses_nothing_in_the_end(workspace, slow_disk):
+    """Forty epochs of a second, three seconds a write: a few are written, and at the end the last and the best."""
+    clock, writes = slow_disk
+    run = Run.of(SETTINGS, "tiny")
+    short_epochs(run, [*range(30), 99.0, *range(9)], clock)
+    assert 0 < sum(name.startswith("optimizer") for name in writes) <= 3
+    assert len(Run(run.folder).history) < 40 == len(run.history)
+    run.write_epochs()
+    assert tensors_on_disk(run) == ["optimizer-0039", "weights-0030", "weights-0039"]
+    read = Run(run.folder)
+    assert (read.history, read.best) == (run.history, 30)
+    assert whole_epochs(run.folder) == (40, 39.0)
+    model = small_model(-1)
+    read.load_best(model)
+    assert (model["head"].weight == 30).all()
+
+
+def test_epochs_longer_than_ten_writes_are_all_written(workspace, slow_disk):
+    clock, _ = slow_disk
+    run = Run.of(SETTINGS, "tiny")
+    for number in range(3):
+        clock[0] += 30.0
+        short_epochs(run, [float(number)], clock)
+        assert len(Run(run.folder).history) == number + 1
+
+
+def test_full_disk_names_the_epoch_that_is_on_it(workspace, slow_disk, monkeypatch):
+    clock, _ = slow_disk
+    run = Run.of(SETTINGS, "tiny")
+    short_epochs(run, [1.0, 2.0, 3.0], clock)
+    monkeypatch.setattr(runs, "save_file", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
+    with pytest.raises(RunError, match=r"Epoch 3 cannot be written.*Kept: epoch 1\. Free some space"):
+        run.write_epochs()
+    assert len(run.history) == 3
+
+
+# ------------------------------------------------------------------------------------------- what the weights lie like
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_optimizer_s_state_lies_in_memory_as_its_weights_do(workspace, fused):
+    """A fused step takes the state for laid out so: after a resume it went wrong by as much as the learning rate."""
+
+    def built() -> tuple[nn.Module, torch.optim.Optimizer]:
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Conv2d(3, 8, 3)).to(memory_format=torch.channels_last)
+        return model, torch.optim.AdamW(model.parameters(), lr=0.01, fused=fused)
+
+    def step(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        torch.manual_seed(1)
+        optimizer.zero_grad()
+        model(torch.randn(2, 3, 6, 6)).square().sum().backward()
+        optimizer.step()
+
+    run, (model, optimizer) = Run.of(SETTINGS, "tiny"), built()
+    step(model, optimizer)
+    run.save_epoch(model, optimizer, {"epoch": 1}, True)
+    other, resumed = built()
+    Run(run.folder).load_last(other, resumed)
+    for weight in other.parameters():
+        assert resumed.state[weight]["exp_avg"].stride() == weight.stride()
+    step(model, optimizer)
+    step(other, resumed)
+    for one, two in zip(model.parameters(), other.parameters(), strict=True):
+        assert torch.equal(one, two)
+
+
 # ------------------------------------------------------------------------------------------------------------- kill -9
 
 
@@ -373,11 +541,12 @@ def test_what_a_killed_writer_left_half_written_is_cleared_away(finished):
 
 TRAIN = """
 import os, random, signal, sys, time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 import torch
 from avnb.data.build import open_store
 from avnb.data.store import ClipShape
+from avnb.config import setting
 from avnb.errors import RunError
 from avnb.metrics.localization import average_precision
 from avnb.models.avgn import AVGN, AVGNSettings
@@ -443,7 +612,9 @@ LIMIT_FILES = (
     TRAIN
     + """
 import resource
-import avnb.training.fit
+import avnb.training.runs
+
+avnb.training.runs.WRITTEN_SHARE = 0  # every epoch is written when it ends
 
 whole = train("whole")
 save, saved = Run.save_epoch, []

@@ -1,0 +1,7 @@
+"""``python -m avnb.training METHOD -p NAME VALUE ...``: what avnb-train does."""
+
+import sys
+
+from avnb.training.command import main
+
+sys.exit(main())

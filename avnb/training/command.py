@@ -1,0 +1,79 @@
+"""avnb-train: a training from the command line, of the same settings and in the same folder as its notebook's."""
+
+import argparse
+import shlex
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
+from typing import Any
+
+from avnb.config import Settings, read_parameters
+from avnb.errors import AvnbError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return 0, or 1 after a sentence on standard error that says what is wrong and what to do."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    said = _parser().parse_args(arguments)
+    again = shlex.join(["avnb-train", *arguments])
+    try:
+        print(_train(said.method, said.parameters))
+    except AvnbError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"\nStopped. Continue with: {again}", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="avnb-train",
+        description="Train a method as its notebook does, which then loads the finished run. "
+        "A run that was stopped goes on; a finished one is left as it is.",
+    )
+    parser.add_argument("method", help="avgn, ez_vsl, ...: the names that a wrong one is answered with")
+    parser.add_argument(
+        "-p", nargs=2, action="append", default=[], dest="parameters", metavar=("NAME", "VALUE"),
+        help="a setting, as papermill takes it for the notebook: -p dataset music -p epochs 3",
+    )  # fmt: skip
+    return parser
+
+
+def _train(name: str, parameters: Iterable[tuple[str, str]]) -> str:
+    """Train, and return what there is now."""
+    from avnb.datasets import open_data
+    from avnb.models import METHODS
+    from avnb.paths import shown
+    from avnb.training.trained import check_names, train
+
+    check_names([name])
+    kind = METHODS[name].SETTINGS
+    settings, store = open_data(read_parameters(kind, read_values(kind, parameters)))
+    print(store.report)
+    print(f"device {settings.device}, preset {settings.preset}")
+    _, run = train(settings, store)
+    return f"{len(run.history)} epochs, of which {run.best + 1} is kept: {shown(run.folder)}"
+
+
+def read_values(cls: type[Settings], parameters: Iterable[Sequence[str]]) -> dict[str, Any]:
+    """Return the values that were written for settings of ``cls``, each of its setting's type where it can be.
+
+    What cannot be, and names that are no settings, are left for `read_parameters` to refuse in a sentence.
+
+    >>> from avnb.config import Settings
+    >>> read_values(Settings, [("epochs", "3"), ("crop", "false"), ("dataset", "7"), ("seed", "x")])
+    {'epochs': 3, 'crop': False, 'dataset': '7', 'seed': 'x'}
+    """
+    types = {entry.name: entry.type for entry in fields(cls)}
+    return {name: _value(types.get(name, str), text) for name, text in parameters}
+
+
+def _value(kind: type, text: str) -> Any:
+    if kind is bool:
+        return {"true": True, "false": False}.get(text.lower(), text)
+    try:
+        return kind(text)
+    except ValueError:
+        return text
