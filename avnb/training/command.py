@@ -41,7 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _train(name: str, parameters: Iterable[tuple[str, str]]) -> str:
+def _train(name: str, parameters: Iterable[Sequence[str]]) -> str:
     """Train, and return what there is now."""
     from avnb.datasets import open_data
     from avnb.models import METHODS
