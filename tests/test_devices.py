@@ -1,9 +1,11 @@
 """Which device a run is on, and in what precision and how repeatably it counts there."""
 
+import os
+
 import pytest
 import torch
 
-from avnb.devices import autocast, full_precision, pick_device, repeatable
+from avnb.devices import autocast, fastest, full_precision, pick_device, repeatable
 from avnb.errors import SettingsError
 
 
@@ -47,6 +49,22 @@ def test_only_a_cpu_s_training_is_made_repeatable_and_the_setting_is_given_back(
     with repeatable("cpu"):
         assert torch.are_deterministic_algorithms_enabled()
     assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_a_gpu_s_training_is_made_repeatable_where_that_is_asked(monkeypatch):
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    with repeatable("cuda", on_gpu=True):
+        assert torch.are_deterministic_algorithms_enabled()
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"  # without it torch refuses to multiply matrices
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_kernels_are_tried_on_a_gpu_alone_and_the_setting_is_given_back():
+    assert not torch.backends.cudnn.benchmark
+    with fastest("cuda"):
+        assert torch.backends.cudnn.benchmark
+    with fastest("cpu"):
+        assert not torch.backends.cudnn.benchmark
 
 
 def refusal(name: str) -> str:

@@ -127,3 +127,15 @@ def test_the_same_seed_changes_the_same(batch):
     for name in ("frames", "mixture", "source_waveforms"):
         assert torch.equal(getattr(first, name), getattr(second, name))
         assert not torch.equal(getattr(first, name), getattr(other, name))
+
+
+def test_chance_is_drawn_on_the_cpu_for_a_batch_on_any_device(tiny_store):
+    """So that a run of a seed sees the same flips, crops, loudness and starts on a GPU: "meta" stands in for one."""
+    batch = make_batch(tiny_store, PAIRS, RECIPE)
+    after = []
+    for device in ("cpu", "meta"):
+        torch.manual_seed(3)
+        assert augment(batch.to(device), RECIPE, crop=True).frames.device.type == device
+        after.append(torch.rand(4))
+    assert torch.equal(*after)
+    assert not torch.equal(after[0], torch.rand(4, generator=torch.Generator().manual_seed(3)))

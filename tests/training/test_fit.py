@@ -26,7 +26,7 @@ from avnb.models.avgn import AVGN, AVGNSettings
 from avnb.models.base import Method, Query, Stage
 from avnb.networks.encoders import FrozenLite
 from avnb.training.examples import Examples, cached_features, gather_examples
-from avnb.training.fit import fit, validate
+from avnb.training.fit import Losses, fit, validate
 from avnb.training.runs import Run, saved_state
 
 SETTINGS = AVGNSettings(
@@ -257,6 +257,54 @@ def test_validation_clips_that_cannot_be_mixed_stop_the_run_before_it_begins(cha
     with pytest.raises(DataError, match="cannot provide mixtures of 2 clips"):
         fit(method, store, new_run(tmp_path), progress=False)
     assert method.seen == []
+
+
+def test_losses_are_added_up_without_waiting_for_the_device(monkeypatch):
+    """Only what asks for numbers waits, and it names the first batch whose loss was none, however late it asks."""
+    losses, values = Losses(torch.device("cpu")), [1.0, 2.0, math.nan, math.inf]
+    with monkeypatch.context() as patch:
+        for name in ("item", "__bool__", "__int__", "__float__", "tolist", "__index__"):
+            patch.setattr(Tensor, name, lambda *_: pytest.fail("the host waits for the device"))
+        for value in values:
+            losses.add({"total": torch.tensor(value), "part": torch.tensor(1.0)}, np.array([f"clip {value}".encode()]))
+    batch, loss, clips = losses.not_a_number()
+    assert (batch, math.isnan(loss), clips) == (3, True, "clip nan")
+    assert losses.means()["part"] == 1.0
+
+
+def test_losses_that_are_numbers_are_not_kept_by_name():
+    losses = Losses(torch.device("cpu"))
+    losses.add({"total": torch.tensor(3.0)}, np.array([b"a"]))
+    assert losses.not_a_number() is None
+    assert losses.names == {}
+    losses.add({"total": torch.tensor(5.0)}, np.array([b"b"]))
+    assert losses.means() == {"total": 4.0}
+
+
+@pytest.mark.parametrize(("device", "fused"), [("cpu", None), ("cuda", True)])
+def test_step_is_one_kernel_on_a_gpu(device, fused):
+    optimizer = avnb.training.fit._optimizer(Meter([], device=device))
+    assert optimizer.defaults["fused"] is fused
+    assert [group["faster"] for group in optimizer.param_groups] == [1.0]
+
+
+def test_run_in_which_nothing_was_learnt_can_be_trained_again_with_the_same_method(trained, tiny_store, tmp_path):
+    """A loss that is no number has spoilt the weights by the time it is noticed: they begin again."""
+    method, run = new_avgn(), new_run(tmp_path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(avnb.training.fit, "_train_epoch", spoilt)
+        with pytest.raises(RunError, match="The loss is"):
+            fit(method, tiny_store, run, progress=False)
+    fit(method, tiny_store, run, progress=False)
+    assert_bit_equal(last_weights(run), last_weights(trained[1]))
+
+
+def spoilt(method: AVGN, *_: Any) -> None:
+    with torch.no_grad():
+        for weight in method.parameters():
+            if weight.requires_grad:
+                weight.fill_(math.nan)
+    raise RunError("The loss is nan")
 
 
 # ------------------------------------------------------------------------------------------------------- which clips
