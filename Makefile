@@ -9,11 +9,13 @@ export GOMP_SPINCOUNT ?= 3000
 
 .PHONY: demo test notebooks notebook prose seeds lint format bench clean
 
+# avnb_threads.pth: what avnb/__init__.py says of OpenMP's threads, for processes that load torch before avnb (notebooks).
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 14) else f"avnb needs Python 3.11 to 3.13, this is {v[0]}.{v[1]}: make PYTHON=python3.12 ...")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[notebooks,test]'
+	$(BIN)/python -c 'import pathlib, sysconfig; pathlib.Path(sysconfig.get_path("purelib"), "avnb_threads.pth").write_text("import os; \"OMP_WAIT_POLICY\" in os.environ or os.environ.setdefault(\"GOMP_SPINCOUNT\", \"3000\")\n")'
 	touch $@
 
 demo: $(VENV)/.installed
