@@ -38,7 +38,8 @@ class Examples:
 
     def batch(self, mixture: Int[np.ndarray, "batch clips"], recipe: Recipe, truth: bool = False) -> Batch:
         """Return the batch of these mixtures, with the frozen trunk's features where they can be laid out."""
-        return make_batch(self.store, mixture, recipe, truth, self._features(recipe))
+        batch = make_batch(self.store, mixture, recipe, truth, self._features(recipe))
+        return replace(batch, source_frames=None)  # no loss looks at them, and they are most of the bytes
 
     def read(self, mixture: Int[np.ndarray, "batch clips"], recipe: Recipe, rows: Rows) -> RawBatch:
         """Return what `batch` is made of, taken by ``rows``."""

@@ -15,10 +15,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 
+import avnb.training.examples
 import avnb.training.fit
 from avnb.data.build import open_store
 from avnb.data.clips import Batch, Recipe
 from avnb.data.mixing import side_by_side
+from avnb.data.rows import DeviceRows, FreshRows
 from avnb.data.store import ClipShape, Store
 from avnb.devices import repeatable
 from avnb.errors import DataError, RunError, SettingsError
@@ -136,6 +138,24 @@ def test_threads_add_up_gradients_in_a_fixed_order():
     finally:
         torch.set_num_threads(threads)
     assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_clips_kept_on_the_device_train_the_same_weights(trained, tiny_store, tmp_path, monkeypatch):
+    monkeypatch.setattr(DeviceRows, "fit", lambda *_: True)
+    _, run = train(tmp_path, tiny_store)
+    assert_bit_equal(last_weights(run), last_weights(trained[1]))
+
+
+def test_batches_made_at_once_train_the_same_weights(trained, tiny_store, tmp_path, monkeypatch):
+    """In the thread that steps, in memory of their own."""
+
+    def at_once(jobs: Any, make: Any, device: torch.device, rows: Any) -> Any:
+        for job in jobs:
+            yield job, make(job, FreshRows()).to(device)
+
+    monkeypatch.setattr(avnb.training.examples, "ahead", at_once)
+    _, run = train(tmp_path, tiny_store)
+    assert_bit_equal(last_weights(run), last_weights(trained[1]))
 
 
 def test_other_seed_gives_other_weights(trained, tiny_store, tmp_path):
