@@ -13,17 +13,14 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from avnb.config import Settings
 from avnb.data.store import Store
 from avnb.evaluation import judge, judge_listening, trials_of
 from avnb.evaluation.rows import ASKED
 from avnb.models import METHODS
-from avnb.notebook import data_mark, start
+from avnb.notebook import start
 from avnb.paths import project_root, shown, whole_file
-from avnb.training.fit import fit
-from avnb.training.runs import Run
+from avnb.training.trained import train
 from avnb.viewing.colours import readable
 from avnb.viewing.results import RESULTS
 
@@ -39,10 +36,7 @@ TITLES = {
 
 def rows_of(settings: Settings, store: Store, progress: bool = True) -> list[dict[str, Any]]:
     """Return the rows of these settings' run, which is trained and judged first where it is not yet."""
-    torch.manual_seed(settings.seed)
-    method = METHODS[settings.METHOD](settings, len(store.classes))
-    run = Run.of(settings, store.name, data_mark(store))
-    fit(method, store, run, progress)
+    method, run = train(settings, store, progress)
     path = run.folder / "metrics.json"
     rows = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
     if not rows:
