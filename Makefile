@@ -7,22 +7,41 @@ export JUPYTER_PLATFORM_DIRS := 1
 # Threads that wait for each other sleep soon: where other processes are busy, spinning takes what they wait for.
 export GOMP_SPINCOUNT ?= 3000
 
-.PHONY: demo test notebooks notebook prose seeds lint format bench clean
+.PHONY: demo test smoke smoke-lowest lock notebooks notebook prose seeds lint format bench clean
 
-# avnb_threads.pth: what avnb/__init__.py says of OpenMP's threads, for processes that load torch before avnb (notebooks).
-$(VENV)/.installed: pyproject.toml
+$(BIN)/uv:
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 14) else f"avnb needs Python 3.11 to 3.13, this is {v[0]}.{v[1]}: make PYTHON=python3.12 ...")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[notebooks,test]'
+	$(BIN)/python -m pip install --quiet 'uv<1'
+
+# The versions that were tested, by name: requirements.lock. The ranges of pyproject.toml are for those who install avnb
+# beside other things.
+# avnb_threads.pth: what avnb/__init__.py says of OpenMP's threads, for processes that load torch before avnb (notebooks).
+$(VENV)/.installed: requirements.lock pyproject.toml | $(BIN)/uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --requirement requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	$(BIN)/python -c 'import pathlib, sysconfig; pathlib.Path(sysconfig.get_path("purelib"), "avnb_threads.pth").write_text("import os; \"OMP_WAIT_POLICY\" in os.environ or os.environ.setdefault(\"GOMP_SPINCOUNT\", \"3000\")\n")'
 	touch $@
+
+# The newest of everything that pyproject.toml allows, for every Python and system in one file.
+lock: | $(BIN)/uv
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra notebooks --extra test --custom-compile-command 'make lock' --output-file requirements.lock pyproject.toml
 
 demo: $(VENV)/.installed
 	$(BIN)/papermill notebooks/04_avgn.ipynb outputs/04_avgn.ipynb -p dataset music --execution-timeout 1800
 
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest
+
+# What a fresh installation must be able to do, in a few minutes; the second time with the lowest versions allowed.
+smoke: $(VENV)/.installed
+	$(BIN)/python -m pytest -m smoke
+
+smoke-lowest: | $(BIN)/uv
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(VENV)-lowest
+	$(BIN)/uv pip install --quiet --python $(VENV)-lowest/bin/python --resolution lowest-direct --editable '.[notebooks,test]'
+	$(VENV)-lowest/bin/python -m pytest -m smoke
+	rm -rf $(VENV)-lowest
 
 # Every notebook is run on the stand-in and saved as it ran: what a reader sees in git.
 notebooks: $(VENV)/.installed
@@ -52,4 +71,4 @@ bench: $(VENV)/.installed
 	$(BIN)/python -m pytest tests/benchmarks -o addopts= -o python_files='bench_*.py' --benchmark-sort=name
 
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-* build *.egg-info .pytest_cache .ruff_cache

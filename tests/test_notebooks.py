@@ -15,6 +15,7 @@ NOTEBOOKS = sorted(path.name for path in (ROOT / "notebooks").glob("[0-9]*.ipynb
 QUICK = {"dataset": "tiny", "limit": "12", "device": "cpu", "preset": "quick"}
 TRAINED = {"epochs": "1", "batch_size": "8"}
 OWN = {"05_dsol.ipynb": {"limit": "0", "class_epochs": "1", "match_epochs": "1"}}  # 2x2 scenes take four classes
+SMOKE = dict.fromkeys(["04_avgn.ipynb", "13_your_own_video.ipynb"], pytest.mark.smoke)
 # Runs a command and says how much memory its largest process took. A process counts its parent's memory as its own
 # until it is another program, hence this small one between pytest and what is measured.
 WITH_PEAK = """
@@ -73,7 +74,7 @@ def test_a_second_run_from_the_notebooks_folder_loads_the_first(folders, tmp_pat
     assert before == {path: path.stat().st_mtime_ns for path in Path(folders["AVNB_OUTPUTS"]).rglob("weights-*")}
 
 
-@pytest.mark.parametrize("name", NOTEBOOKS)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=SMOKE.get(name, ())) for name in NOTEBOOKS])
 def test_nbval_runs_every_cell(name, folders, tmp_path, record_property):
     prepared = tmp_path / name
     ready = papermill(ROOT / "notebooks" / name, prepared, parameters_of(name), folders, ROOT, "--prepare-only")

@@ -23,6 +23,8 @@ from avnb.errors import DataError
 from avnb.prepare import command as prepare
 from avnb.prepare.mask_files import unpickle_array
 
+pytestmark = pytest.mark.smoke
+
 EACH = 25  # of each of eight kinds: mp4, wav, jpg, json, jsonl, csv, xml, pickle
 BOX = (0.125, 0.25, 0.5, 0.75)
 SHAPE = ClipShape(64, 8000, 0.5)

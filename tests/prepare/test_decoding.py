@@ -18,6 +18,8 @@ from avnb.prepare import cut as cutting
 from avnb.prepare.cut import attempt, cut
 from avnb.prepare.plan import Cut, Job
 
+pytestmark = pytest.mark.smoke
+
 VIDEO = "4Oy5VmaacaI"
 
 

@@ -28,6 +28,8 @@ from avnb.models.base import Method, Query
 from avnb.prepare import command as prepare
 from avnb.prepare.cut import attempt
 
+pytestmark = pytest.mark.smoke
+
 LEFT, RIGHT = (0.125, 0.25, 0.5, 0.75), (0.625, 0.5, 0.875, 0.875)  # on multiples of 1/8: whole pixels everywhere
 COLOURS = {
     "playing cello": RED, "elk bugling": BLUE, "people coughing": (40, 200, 60), "playing bass drum": (230, 220, 30),

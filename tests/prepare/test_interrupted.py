@@ -20,6 +20,8 @@ from avnb.errors import DataError
 from avnb.prepare import command as prepare
 from avnb.prepare import workers
 
+pytestmark = pytest.mark.smoke
+
 KILLS = int(os.environ.get("AVNB_KILLS", "3"))
 CLIPS = 500 if KILLS >= 20 else 100
 EACH = 4  # clips of a file

@@ -15,6 +15,8 @@ from avnb.prepare.job_queue import AHEAD, Queue
 from avnb.prepare.media_folder import list_media
 from avnb.prepare.plan import Cut, Job, Options
 
+pytestmark = pytest.mark.smoke
+
 
 def jobs(count: int, planned: list[int] | None = None) -> Iterator[Job]:
     for k in range(count):

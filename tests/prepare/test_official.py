@@ -19,6 +19,8 @@ from avnb.prepare.datasets import (
 )
 from avnb.prepare.plan import Job, Options, Plan
 
+pytestmark = pytest.mark.smoke
+
 OFFICIAL = Path(__file__).parents[3] / "shared" / "annotations"
 
 

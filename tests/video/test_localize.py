@@ -25,6 +25,8 @@ from avnb.video.heat import HeatVideo
 from avnb.video.localize import KEPT, hottest_boxes, localize_video
 from avnb.video.reader import SoundAround, frames, look_at, read_sound, small_picture, windows
 
+pytestmark = pytest.mark.smoke
+
 RATE = 22_050
 BELL, DRUM = ("bell", (10, 20, 50, 60)), ("drum", (90, 50, 130, 90))  # and their boxes in a picture of 160 x 120
 
