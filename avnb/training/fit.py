@@ -33,13 +33,12 @@ ASKED_EVERY = 50  # steps after which a GPU is asked for its losses: each answer
 
 
 def fit(method: Method, store: Store, run: Run, progress: bool = True) -> list[dict[str, Any]]:
-    """Train ``method`` on the store's solo clips, a checkpoint an epoch, and return the history.
+    """Train ``method`` on the store's solo clips and return the history, whose epochs are on the disk when it ends.
 
     Continues where ``run`` stands; leaves the weights of the epoch that counts, ``run.best``, in ``method``. Raises
     RunError on a loss that is not a number, naming the batch, and SettingsError on a batch larger than the split.
     Ctrl-C keeps every finished epoch.
     """
-
     settings, stages = method.settings, method.stages()
     device = torch.device(settings.device)
     method.to(device, memory_format=torch.channels_last)
