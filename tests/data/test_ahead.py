@@ -2,15 +2,18 @@
 
 import os
 import threading
-from contextlib import closing
+from contextlib import closing, nullcontext
+from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
 
+import avnb.data.ahead as module
 from avnb.data.ahead import BUFFERS, ahead
 from avnb.data.arrays import announce
-from avnb.data.clips import Batch, Recipe
+from avnb.data.clips import Batch, RawBatch, Recipe
 from avnb.data.mixing import draw_partners, make_batch, mixed, read_batch
 from avnb.data.rows import BufferedRows, DeviceRows, FreshRows
 from avnb.data.store import Store
@@ -102,6 +105,59 @@ def test_error_of_the_thread_is_raised_where_its_batch_is_asked_for(tiny_store):
     assert [next(batches)[0] for _ in range(2)] == [0, 1]
     with pytest.raises(DataError, match="the third batch"):
         next(batches)
+
+
+class LateCopies:
+    """Stands in for torch.cuda: a copy is done as late as its event allows, when it is waited for or computed with."""
+
+    def __init__(self) -> None:
+        self.lock, self.ordered = threading.Lock(), []
+
+    def to(self, raw: RawBatch, _: torch.device) -> RawBatch:
+        there = RawBatch(**{name: None if value is None else value.clone() * 0 for name, value in vars(raw).items()})
+        self.ordered.append((there, raw))
+        return there
+
+    def Event(self) -> SimpleNamespace:
+        mine: list[tuple[RawBatch, RawBatch]] = []
+
+        def record(_) -> None:
+            mine[:] = self.ordered
+            self.ordered.clear()
+
+        return SimpleNamespace(record=record, synchronize=lambda: self.copy(mine))
+
+    def copy(self, copies: list[tuple[RawBatch, RawBatch]]) -> None:
+        with self.lock:
+            for there, raw in copies:
+                for value, source in zip(there.tensors(), raw.tensors(), strict=True):
+                    value.copy_(source)
+            copies.clear()
+
+    def current_stream(self, _: torch.device) -> SimpleNamespace:
+        return SimpleNamespace(wait_event=lambda event: self.waited.append(event))
+
+    waited: ClassVar[list] = []
+    Stream = staticmethod(lambda _: None)
+    device = stream = staticmethod(lambda _: nullcontext())
+
+
+def test_buffer_is_filled_again_only_when_its_copy_to_a_gpu_is_over(tiny_store, monkeypatch):
+    """The step may compute with a batch long after the thread has gone on: it must not find a later one's bytes."""
+    recipe, gpu = Recipe(2, "side_by_side"), LateCopies()
+    monkeypatch.setattr(module.torch, "cuda", gpu)
+    monkeypatch.setattr(module, "BufferedRows", lambda pinned: BufferedRows())
+    monkeypatch.setattr(RawBatch, "to", lambda raw, device: gpu.to(raw, device))
+    monkeypatch.setattr(torch.Tensor, "record_stream", lambda *_: None)
+    mixtures = mixtures_of(tiny_store, recipe, 4) * 3
+    met = 0
+    made = ahead(mixtures, lambda job, rows: read_batch(tiny_store, job, recipe, rows), torch.device("cuda", 0))
+    for mixture, raw in made:
+        threading.Event().wait(0.05)  # the thread goes on as far as it may
+        gpu.waited.pop().synchronize()
+        assert_same_batch(mixed(raw, recipe), make_batch(tiny_store, mixture, recipe))
+        met += 1
+    assert met == len(mixtures)
 
 
 def test_device_rows_are_only_those_wanted(tiny_store):
