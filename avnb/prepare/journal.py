@@ -117,9 +117,10 @@ class Journal:
                 for name in (self.entry(key) or {"files": ()})["files"]:
                     if name not in files:
                         (self.folder / name).unlink(missing_ok=True)
-        with whole_file(self.path) as temporary, open(temporary, "wb") as file:
-            file.writelines(map(self._line, keys()))
-        self.file.close()
+        with whole_file(self.path) as temporary:
+            with open(temporary, "wb") as file:
+                file.writelines(map(self._line, keys()))
+            self.file.close()  # Windows lets no open file be replaced
         shutil.rmtree(self.scratch, ignore_errors=True)
 
 
