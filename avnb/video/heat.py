@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 
+from avnb.data.media_files import open_media
 from avnb.metrics.localization import upsample
-from avnb.pyav import open_media
 from avnb.video.reader import Media, Planes, sound_stream, upright_planes
 
 if TYPE_CHECKING:

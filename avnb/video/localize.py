@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, ClassVar, TextIO, TypeVar
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from avnb.config import Settings, did_you_mean, setting
@@ -26,6 +26,7 @@ from avnb.errors import DataError, RunError, SettingsError
 from avnb.metrics.localization import confidence, upsample
 from avnb.models.base import Method, Query, Separates
 from avnb.paths import outputs_dir, shown, whole_file
+from avnb.video.boxes import Box, hottest_boxes
 from avnb.video.heat import HeatVideo
 from avnb.video.reader import Media, SoundAround, frames, look_at, photo_frames, read_sound, small_picture, windows
 
@@ -34,14 +35,12 @@ if TYPE_CHECKING:
     import ipywidgets
 
 T = TypeVar("T")
-Box = tuple[int, int, int, int]  # x0, y0, x1, y1, in pixels
 
 HEARD = 0.3  # the probability that a class must once reach to be a source: trained on few clips, none is sure
 AT_ONCE = 4  # pictures that the network sees in one go
 BAR = "{desc}: {percentage:3.0f}%|{bar}| {n:.1f} of {total} s [{elapsed}<{remaining}]"
 KEPT = 160  # moments at most that a result holds for the scrubber, spread over the whole video
 SHOWN = 320  # pixels of the longer side of the pictures it holds
-GRID = 112  # rows and columns on which a map's box is found
 STEP = 1.0  # seconds between the moments at which the sources are chosen
 
 
@@ -347,34 +346,6 @@ def _written(moments: Iterator[Moment], asker: _Asker, file: TextIO, kept: _Kept
             table.writerow([f"{moment.seconds:.3f}", name, *box, f"{score:.4f}"])
         kept.add(moment)
         yield moment
-
-
-def hottest_boxes(heat: Float[np.ndarray, "rows columns"], size: tuple[int, int], number: int = 1) -> list[Box]:
-    """Return boxes (x0, y0, x1, y1), in pixels of a picture of ``size`` (height, width), around a map's peaks.
-
-    Each holds a connected region that is above half of the map's range, the one with the highest peak first, at most
-    ``number``. Of the shares tried on AVGN's maps of the stand-in (0.5 to 0.85) half gave the boxes that fit best, with
-    a mean IoU of 0.55 on duets.
-
-    >>> heat = np.array([[0.0, 0.0, 0.0, 0.6], [0.0, 0.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0]])
-    >>> hottest_boxes(heat, (30, 40), number=2)
-    [(0, 20, 10, 30), (33, 0, 40, 7)]
-    """
-    from scipy.ndimage import label, maximum
-
-    large = upsample(torch.from_numpy(np.asarray(heat, np.float32)), (GRID, GRID)).numpy()
-    regions, count = label(large >= (large.min() + large.max()) / 2)
-    peaks = np.asarray(maximum(large, regions, np.arange(1, count + 1)))
-    return [_box_around(regions == 1 + place, size) for place in np.argsort(-peaks, kind="stable")[:number]]
-
-
-def _box_around(place: Bool[np.ndarray, "rows columns"], size: tuple[int, int]) -> Box:
-    edges = []
-    for axis, length in ((0, size[1]), (1, size[0])):
-        along = np.flatnonzero(place.any(axis=axis))
-        edges.append((round(along[0] / GRID * length), round((along[-1] + 1) / GRID * length)))
-    (x0, x1), (y0, y1) = edges
-    return x0, y0, x1, y1
 
 
 def _separate(asker: _Asker, kept: _Kept, stem: Path, progress: bool) -> dict[str, Path]:

@@ -1,7 +1,7 @@
 """Pictures and sound of a file, decoded as they are asked for: whatever its length, little of it is in memory.
 
 Anything that FFmpeg reads, through PyAV. What is damaged is left out and said in ``notes``; what cannot be used at all
-is refused in a sentence. Introduced in notebooks/13_your_own_video.ipynb.
+is refused in a sentence. ``avnb.prepare.decoding`` says why avnb-prepare decodes more strictly.
 """
 
 from collections.abc import Iterator
@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float32, UInt8
 
+from avnb.data.media_files import open_media
 from avnb.errors import DataError
 from avnb.paths import shown
-from avnb.pyav import open_media
 
 if TYPE_CHECKING:
     import av
 
 Planes = tuple[np.ndarray, np.ndarray, np.ndarray]  # Y, and U and V of a quarter of its pixels (all of them in 4:4:4)
 
-GAP = 0.05  # seconds by which a sound's time stamps may be off before silence is put in
+GAP = 0.05  # seconds by which a sound may lag behind its time stamps before silence is put in
 LATE = 1.5  # seconds by which a track may end before its file
 
 

@@ -231,7 +231,7 @@ def worker_that(does: str) -> list[str]:
 
 def test_a_decoder_that_crashes_costs_one_file(tmp_path, monkeypatch):
     fine, fatal = recording(tmp_path / "fine.wav", 1), recording(tmp_path / "fatal.wav", 1)
-    crash = "cut._open = lambda path, really=cut._open: os.abort() if 'fatal' in path else really(path)"
+    crash = "cut.open_source = lambda path, really=cut.open_source: os.abort() if 'fatal' in path else really(path)"
     monkeypatch.setattr(workers, "COMMAND", worker_that(crash))
     results = done([request(tmp_path, path) for path in (fine, fatal, fine)], tmp_path)
     assert [len(results[k]["rows"]) for k in range(3)] == [1, 0, 1]
@@ -253,8 +253,10 @@ def test_what_fails_by_our_own_mistake_is_reported_and_tried_again(tmp_path, mon
     videos = write_videos(tmp_path / "videos", 3)
     does = {
         "a name that the decoder does not know": (
-            "cut.open_media = lambda path, **more: cut.av.open(path, **({'nonsense': 1} if '1.mp4' in path else {}))",
-            "TypeError: open() got an unexpected keyword argument 'nonsense' (avnb/prepare/cut.py, line ",
+            "import avnb.prepare.decoding as decoding\n"
+            "odd = lambda path: {'nonsense': 1} if '1.mp4' in path else {}\n"
+            "decoding.open_media = lambda path, **more: cut.av.open(path, **odd(path))",
+            "TypeError: open() got an unexpected keyword argument 'nonsense' (avnb/prepare/decoding.py, line ",
         ),
         "an exception that nobody catches": (
             "cut.attempt = lambda said, really=cut.attempt: 1 / 0 if '1.mp4' in str(said) else really(said)",

@@ -21,8 +21,9 @@ from avnb.config import Settings
 from avnb.errors import DataError, SettingsError
 from avnb.models.base import Method
 from avnb.standin.video import PLAYING, render_video
+from avnb.video.boxes import hottest_boxes
 from avnb.video.heat import HeatVideo
-from avnb.video.localize import KEPT, hottest_boxes, localize_video
+from avnb.video.localize import KEPT, localize_video
 from avnb.video.reader import SoundAround, frames, look_at, read_sound, small_picture, windows
 
 pytestmark = pytest.mark.smoke
