@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from avnb.data.benchmarks import BENCHMARKS
+from avnb.papers import all_tables
 
 Colour = tuple[float, float, float]  # red, green, blue in 0..1
 
@@ -79,3 +80,22 @@ def as_seen(rgb: Float[np.ndarray, "colours 3"]) -> Float[np.ndarray, "colours e
 def readable(name: str) -> str:
     """Return the name of a class, a method or a geometry as a person writes it."""
     return name.replace("_", " ")
+
+
+def method_name(key: str) -> str:
+    """Return a method's name as the papers print it; of a method that is in none, its key as a person writes it.
+
+    >>> method_name("ez_vsl"), method_name("mix_and_localize"), method_name("my_method")
+    ('EZ-VSL', 'Mix-and-Localize', 'my method')
+    """
+    return _printed_names().get(_letters(key), readable(key))
+
+
+@functools.cache
+def _printed_names() -> dict[str, str]:
+    tables = [rows for table in all_tables() for rows in table.benchmarks.values()]
+    return {_letters(row.method): row.method for rows in tables for row in rows}
+
+
+def _letters(name: str) -> str:
+    return "".join(letter for letter in name.lower() if letter.isalnum())

@@ -26,6 +26,7 @@ STAGE = (18, 18, 22)  # behind the panels
 NOTE = (0.07, 0.07, 0.09)  # behind a panel's note
 LARGEST = 2.0  # times that a frame is enlarged at most
 GAP = 8  # pixels between panels
+BAND = 26  # pixels above a panel where its name stands, if it is not to cover the picture
 CORNER = 6  # pixels of a badge's distance from the corner
 Line = Float[np.ndarray, "_ 2"]  # x, y in pixels
 
@@ -57,19 +58,20 @@ class Panel:
 
 
 def paint(
-    panels: Sequence[Sequence[Panel]], look: Look, widest: int = 800, highest: int = 600
+    panels: Sequence[Sequence[Panel]], look: Look, widest: int = 800, highest: int = 600, band: int = 0
 ) -> UInt8[np.ndarray, "picture_height picture_width 3"]:
     """Paint rows of panels, all of one size, into a picture of at most ``widest`` x ``highest`` pixels.
 
-    Frames are enlarged up to ``LARGEST`` times. Introduced in notebooks/10_heatmaps.ipynb.
+    Frames are enlarged up to ``LARGEST`` times. Names and notes stand in the panels' corners, or with a ``band`` of so
+    many pixels above the panels, where they cover nothing. Introduced in notebooks/10_heatmaps.ipynb.
     """
     from PIL import Image
 
     rows, columns = len(panels), max(map(len, panels))
     across, down = panel_size(panels[0][0].frame.shape[:2], rows, columns, widest, highest)
-    picture = Image.new("RGB", (columns * (across + GAP) - GAP, rows * (down + GAP) - GAP), STAGE)
+    picture = Image.new("RGB", (columns * (across + GAP) - GAP, rows * (down + GAP + band) - GAP), STAGE)
     corners = {
-        (column * (across + GAP), row * (down + GAP)): panel
+        (column * (across + GAP), row * (down + GAP + band) + band): panel
         for row, line in enumerate(panels)
         for column, panel in enumerate(line)
     }
@@ -77,11 +79,13 @@ def paint(
         picture.paste(_heated(panel, look, (across, down)), corner)
     picture = Image.fromarray(_with_lines(np.asarray(picture), corners, (across, down)))
     for (left, top), panel in corners.items():
-        x, y = left + CORNER, top + CORNER
+        x, y = (left, top - band) if band else (left + CORNER, top + CORNER)
         for text, colour in ((panel.name, panel.colour), (panel.note, NOTE)):
             if text:
                 badge = _badge(text, colour)
-                if x > left + CORNER and x + badge.width > left + across:  # no room beside the name: below it
+                if (
+                    not band and x > left + CORNER and x + badge.width > left + across
+                ):  # no room beside the name: below it
                     x, y = left + CORNER, y + badge.height + 3
                 picture.paste(badge, (x, y), badge)
                 x += badge.width + 4
@@ -204,20 +208,24 @@ def _badge(text: str, colour: Colour) -> "Image":
     """Return text on a rounded field of ``colour``, drawn at twice its size and reduced."""
     from PIL import Image, ImageDraw
 
-    font = _font()
-    (left, _, right, _), (_, high, _, low) = font.getbbox(text), font.getbbox("Ahgq")  # all badges are equally high
+    written = font(28)
+    (left, _, right, _), (_, high, _, low) = (
+        written.getbbox(text),
+        written.getbbox("Ahgq"),
+    )  # all badges are equally high
     field = Image.new("RGBA", (right - left + 24, low - high + 16))
     draw = ImageDraw.Draw(field)
     fill = tuple(round(255 * value) for value in colour)
     draw.rounded_rectangle((0, 0, field.width - 1, field.height - 1), 10, fill=(*fill, 235))
     bright = np.dot(colour, (0.299, 0.587, 0.114)) >= 0.6
-    draw.text((12 - left, 8 - high), text, font=font, fill=(20, 20, 24) if bright else (255, 255, 255))
+    draw.text((12 - left, 8 - high), text, font=written, fill=(20, 20, 24) if bright else (255, 255, 255))
     return field.reduce(2)
 
 
-@functools.lru_cache(maxsize=1)
-def _font() -> "FreeTypeFont":
+@functools.lru_cache(maxsize=8)
+def font(points: int) -> "FreeTypeFont":
+    """Return the typeface of all that is painted, which matplotlib brings, in a size in pixels."""
     from matplotlib import font_manager
     from PIL import ImageFont
 
-    return ImageFont.truetype(font_manager.findfont("DejaVu Sans"), 28)
+    return ImageFont.truetype(font_manager.findfont("DejaVu Sans"), points)

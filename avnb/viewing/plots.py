@@ -70,12 +70,13 @@ def show_heatmaps(
     scores: Float[Tensor, "examples sources"] | None = None,
     colours: Mapping[str, Colour] | None = None,
     title: str = "",
+    unit: str = "",
 ) -> "matplotlib.figure.Figure":
     """Show a row an example: its frame, then for each source the map as heat over the greyed frame.
 
     The line is the true outline in the class's colour. Each map is scaled to its own lowest and highest value, so heat
-    tells where, not how sure. ``scores`` are APs in 0..1, shown in percent. Introduced in
-    notebooks/01_data_mixing.ipynb.
+    tells where, not how sure; maps that have a ``unit`` are measured, and share one scale with a bar beside them.
+    ``scores`` are APs in 0..1, shown in percent. Introduced in notebooks/01_data_mixing.ipynb.
     """
     colours = colours or class_colours(sorted({name for row in names for name in row}))
     examples, sources = maps.shape[:2]
@@ -83,12 +84,15 @@ def show_heatmaps(
     wide = min(2.2 * width / height, 10 / (1 + sources))
     figure, axes = subplots(examples, 1 + sources, (wide, wide * height / width + 0.2), title)
     large = upsample(maps.detach().float().cpu(), (height, width)).numpy()
+    limits = (float(large.min()), float(large.max())) if unit else None
+    if limits:
+        _heat_bar(figure, axes, limits, unit)
     for row, panels in enumerate(axes):
         frame = frames[row].cpu().numpy().transpose(1, 2, 0)
         panels[0].imshow(frame)
         for source, panel in enumerate(panels[1:]):
             name, outline = names[row][source], truth[row, source].cpu().numpy() > 0
-            panel.imshow(heat_over(frame, large[row, source]))
+            panel.imshow(heat_over(frame, large[row, source], limits))
             for shown in (panels[0], panel):
                 _outline(shown, outline, colours[name])
             score = "" if scores is None else f"   AP {100 * float(scores[row, source]):.0f}"
@@ -160,8 +164,11 @@ def show_spectrograms(
     units: str | Sequence[str] = "dB",
     columns: int = 3,
     title: str = "",
+    limits: tuple[float, float] | None = None,
 ) -> "matplotlib.figure.Figure":
     """Show spectrograms with seconds across, hertz upwards, and a colour bar in ``units``.
+
+    With ``limits`` all have one scale, between these two values, and one bar.
 
     ``rates`` in Hz and ``hops`` in samples are one for all or one each. The rows are spread evenly from 0 Hz to half
     the rate, or are the mel bands of a [bins, frequencies] filterbank, whose ticks stand where that many hertz fall.
@@ -179,14 +186,15 @@ def show_spectrograms(
         seconds = frames * hops[k] / rates[k]
         shown = panel.imshow(
             image.detach().float().cpu().numpy(), origin="lower", aspect="auto", cmap="magma",
-            extent=(0, seconds, 0, bins), interpolation="nearest",
+            extent=(0, seconds, 0, bins), interpolation="nearest", clim=limits,
         )  # fmt: skip
         places, hertz = _frequency_ticks(bins, rates[k], None if filterbanks is None else filterbanks[k])
         panel.set_yticks(places, hertz)
         panel.set_ylabel("Hz" if filterbanks is None or filterbanks[k] is None else "Hz (mel scale)")
         panel.set_xlabel("seconds")
         panel.set_title(readable(titles[k]), fontsize=TITLE)
-        figure.colorbar(shown, ax=panel, pad=0.02).set_label(units[k], fontsize=9)
+        if limits is None or k == 0:
+            figure.colorbar(shown, ax=panel if limits is None else axes, pad=0.02).set_label(units[k], fontsize=9)
     return figure
 
 
@@ -206,16 +214,18 @@ def show_curves(history: Sequence[Mapping[str, Any]], best: int | None = None) -
     epochs = [row["epoch"] for row in history]
     best = _best_epoch(history) if best is None else best
     figure, axes = subplots(1, 1 + bool(scores), (10 / (1 + bool(scores)), 3.2))
-    loss_panel = axes[0, 0]
+    loss_panel, shown = axes[0, 0], []
     for place, name in enumerate(losses):
         style = {"total": ("-", INK, 2.4), "val_loss": ("--", INK, 1.6)}.get(name)
         line, colour, thick = style or ("-", LINES[place % len(LINES)], 1.6)
         values = [row.get(name, np.nan) for row in history]
+        shown.append(values)
         loss_panel.plot(epochs, values, line, color=colour, linewidth=thick, label=readable(name), marker=".")
     loss_panel.set_ylabel("loss")
+    where = " (above the panel)" if _cut_first_epoch(loss_panel, np.array(shown, float)) else ""
     if "total" in losses:
         first, last = (row["total"] for row in (history[0], history[-1]))
-        loss_panel.set_title(f"the training loss goes from {first:.2f} to {last:.2f}", fontsize=TITLE)
+        loss_panel.set_title(f"the training loss goes from {first:.2f}{where} to {last:.2f}", fontsize=TITLE)
     for place, name in enumerate(scores):
         values = [row.get(name, np.nan) for row in history]
         axes[0, 1].plot(epochs, values, color=LINES[place % len(LINES)], marker=".", label=readable(name), linewidth=2)
@@ -326,6 +336,16 @@ def _show_once(figure: "matplotlib.figure.Figure") -> None:
     display(Image(min(png.getvalue(), jpeg.getvalue(), key=len)))
 
 
+def _heat_bar(figure: "matplotlib.figure.Figure", axes: np.ndarray, limits: tuple[float, float], unit: str) -> None:
+    """Put one colour bar beside all panels, from the value of no heat to that of all."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    bar = figure.colorbar(ScalarMappable(Normalize(*limits), "inferno"), ax=axes, pad=0.02)
+    bar.set_label(unit, fontsize=9)
+    bar.ax.tick_params(labelsize=8)
+
+
 def _without_axes(panel: Any) -> None:
     panel.set_xticks([])
     panel.set_yticks([])
@@ -384,6 +404,17 @@ def _frequency_ticks(bins: int, rate: int, filterbank: Tensor | None) -> tuple[l
     centres = weights[held] @ np.linspace(0, rate / 2, weights.shape[1]) / weights[held].sum(axis=1)
     hertz = [value for value in (250, 500, 1000, 2000, 4000, 8000) if value < rate / 2]
     return list(np.interp(hertz, centres, held + 0.5)), [str(value) for value in hertz]
+
+
+def _cut_first_epoch(panel: Any, losses: Float[np.ndarray, "terms epochs"]) -> bool:
+    """Let the first epoch's losses leave the panel where they would flatten all that follows; tell whether they do."""
+    if losses.shape[1] < 4 or np.isnan(losses[:, 0]).all():
+        return False
+    first, top, low = np.nanmax(losses[:, 0]), np.nanmax(losses[:, 1:]), np.nanmin(losses)
+    if first - low <= 1.5 * (top - low):
+        return False
+    panel.set_ylim(low - 0.05 * (top - low), top + 0.05 * (top - low))
+    return True
 
 
 def _best_epoch(history: Sequence[Mapping[str, Any]]) -> int:

@@ -22,11 +22,12 @@ from avnb.data.store import Store
 from avnb.errors import DataError
 from avnb.metrics.localization import ThresholdRule, threshold_rule
 from avnb.training.runs import Run
-from avnb.viewing.colours import class_colours, readable
+from avnb.viewing.colours import class_colours, method_name, readable
 from avnb.viewing.page import asset, score_bar, score_bars, waveform
-from avnb.viewing.painting import COLOUR_MAPS, Look, Panel, as_jpeg, headed, outlines, paint, panel_size
+from avnb.viewing.painting import BAND, COLOUR_MAPS, Look, Panel, as_jpeg, headed, outlines, paint, panel_size
 from avnb.viewing.players import player
 from avnb.viewing.plots import scaled
+from avnb.viewing.saved import saved_picture
 from avnb.viewing.scenes import FLOOR, Frames, Reel, Scene, reels_of
 
 if TYPE_CHECKING:
@@ -88,8 +89,24 @@ class Scrubber:
 
     def _repr_mimebundle_(self, **asked: Any) -> dict[str, Any]:
         """Return the widget, and a small picture for readers without a kernel."""
-        still = base64.b64encode(as_jpeg(self.still(440), 60)).decode()
+        still = base64.b64encode(as_jpeg(self._saved(), 72)).decode()
         return {**self.box._repr_mimebundle_(**asked), "image/jpeg": still}
+
+    def _saved(self) -> UInt8[np.ndarray, "height width 3"]:
+        reel, view = self.reel, self.view
+        chosen = {
+            "clips": reel.label, "method": ", ".join(map(method_name, view.methods)), "region": view.rule.name,
+        }  # fmt: skip
+        if reel.read(view.place).truth is None:
+            legend = ["heat: where it hears something"]
+        else:
+            legend = [
+                "heat: where it hears the source; solid line: where it is",
+                "dashed line: the region cut from the heat",
+            ]
+        choices = [" \u00b7 ".join(f"{name}: {value}" for name, value in chosen.items()), *legend]
+        caption = reel.read(view.place).caption
+        return saved_picture(self.still(600), self.slider.value, len(reel), choices, caption)
 
     @property
     def reel(self) -> Reel:
@@ -126,8 +143,8 @@ class Scrubber:
                 seen = [self._panel(reel, scene, only, only.methods[0], source) for only in one]
                 frame = replace(seen[0], heat=None, name=readable(name), note="")
                 rows.append([frame, *(replace(map_, name="") for map_ in seen)])
-        picture = paint(rows, self.view.look, widest=panel * len(rows[0]), highest=10**6)
-        return headed(picture, ["sounding", *map(readable, reel.maps)])
+        picture = paint(rows, self.view.look, widest=panel * len(rows[0]), highest=10**6, band=BAND)
+        return headed(picture, ["sounding", *map(method_name, reel.maps)])
 
     # -------------------------------------------------------------------------------------------------- the controls
 
@@ -173,7 +190,7 @@ class Scrubber:
         reel, self._busy = self.reel, True
         scene, video = reel.read(0), bool(reel.seconds)
         several = [("all, side by side", EVERY)] if len(reel.maps) > 1 else []
-        self.method.options = [(name, name) for name in reel.maps] + several
+        self.method.options = [(method_name(name), name) for name in reel.maps] + several
         names = scene.names if video else [str(number + 1) for number in range(reel.sources)]
         self.source.options = [("all", EVERY), *((name, number) for number, name in enumerate(names))]
         self.source.value = EVERY
@@ -267,7 +284,7 @@ class Scrubber:
         heat = scaled(reel.maps[method][view.place, source].numpy(), *ends)
         ap = reel.ap(method)
         score = "" if ap is None else f"AP {100 * ap[view.place, source]:.0f}"
-        note = score if len(view.methods) == 1 else readable(method)
+        note = score if len(view.methods) == 1 else method_name(method)
         cut = outlines(reel.region(method, view.place, view.rule)[0][source].numpy()) if view.region else []
         return Panel(
             scene.frames[source % len(scene.frames)], heat, readable(scene.names[source]),
@@ -301,7 +318,7 @@ class Scrubber:
                 colour = to_hex(reel.colours[scene.names[source]])
                 pairs = zip(found, floors, strict=True)
                 cells = "".join(score_bar(float(value[source]), float(floor[source]), colour) for value, floor in pairs)
-                about = f"<td>{html.escape(method)}</td>" if len(reel.maps) > 1 else ""
+                about = f"<td>{html.escape(method_name(method))}</td>" if len(reel.maps) > 1 else ""
                 name = html.escape(readable(scene.names[source]))
                 lines.append(f'<tr>{about}<td><i style="background:{colour}"></i>{name}</td>{cells}</tr>')
         method = "<th>method</th>" if len(reel.maps) > 1 else ""

@@ -15,6 +15,7 @@ from PIL import Image
 
 from avnb.errors import DataError
 from avnb.prepare import cut as cutting
+from avnb.prepare import decoding
 from avnb.prepare.cut import attempt, cut
 from avnb.prepare.plan import Cut, Job
 
@@ -52,7 +53,7 @@ def test_jumping_to_a_far_frame_finds_the_same_as_decoding_everything(tmp_path, 
     path = film(tmp_path / f"{VIDEO}{suffix}", (), 12, 25)
     times = [0.2, 6.02, 11.4]
     jumped = numbers(cut_at(path, times, tmp_path / "jumped"), tmp_path / "jumped")
-    monkeypatch.setattr(cutting, "SEEK_OVER", 100.0)
+    monkeypatch.setattr(decoding, "SEEK_OVER", 100.0)
     assert jumped == numbers(cut_at(path, times, tmp_path / "read"), tmp_path / "read") == [5, 150, 285]
 
 

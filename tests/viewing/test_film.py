@@ -10,7 +10,7 @@ from PIL import Image
 
 from avnb.errors import DataError
 from avnb.viewing.film import FRAME_RATE, TRACK, film, flip_book, show_film, show_picture
-from avnb.viewing.painting import STAGE
+from avnb.viewing.painting import BAND, STAGE
 from avnb.viewing.scrubber import scrub, scrub_frames
 
 
@@ -92,5 +92,5 @@ def test_a_picture_is_shown_as_it_was_painted(scrubber):
 def test_a_sheet_has_a_row_a_source_and_a_column_a_method(scrubber):
     sheet = scrubber.sheet([0, 4], panel=100)
     side = (sheet.shape[1] - 8) // 2  # the frame and one method
-    assert sheet.shape[0] == 26 + 4 * side + 3 * 8
-    assert (sheet[26 + side] == STAGE).all()  # the gap under the first row
+    assert sheet.shape[0] == 26 + 4 * (BAND + side) + 3 * 8
+    assert (sheet[26 + BAND + side] == STAGE).all()  # the gap under the first row

@@ -13,7 +13,7 @@ from avnb.data.clips import Clip, SceneObject
 from avnb.data.store import Store
 from avnb.errors import DataError
 from avnb.networks.spectrograms import LogMel
-from avnb.viewing.colours import as_seen, class_colours
+from avnb.viewing.colours import LINES, as_seen, class_colours
 from avnb.viewing.plots import heat_over, show_clips, show_curves, show_heatmaps, show_spectrograms, show_tsne
 
 MUSIC = BENCHMARKS["music"].classes
@@ -161,6 +161,34 @@ def test_curves_without_ground_truth_mark_the_lowest_validation_loss():
     history = [{"epoch": k + 1, "total": 1.0, "val_loss": loss} for k, loss in enumerate([3.0, 1.0, 2.0])]
     (panel,) = show_curves(history).axes
     assert [line.get_xdata()[0] for line in panel.lines if len(line.get_xdata()) == 2] == [2]
+
+
+def test_a_first_epoch_that_would_flatten_the_rest_leaves_the_panel_and_is_named():
+    totals = [30.0, 3.0, 2.5, 2.2, 2.0]
+    history = [{"epoch": k + 1, "total": total, "val_loss": 2.0} for k, total in enumerate(totals)]
+    panel = show_curves(history).axes[0]
+    assert panel.get_ylim()[1] < 4
+    assert panel.get_title() == "the training loss goes from 30.00 (above the panel) to 2.00"
+
+
+def test_maps_with_a_unit_share_one_scale_and_its_bar():
+    frames, truth = torch.zeros(1, 3, 32, 32, dtype=torch.uint8), torch.zeros(1, 2, 32, 32)
+    maps = torch.tensor([[[[-20.0]], [[-5.0]]]])
+    figure = show_heatmaps(frames, maps, truth, [["a", "b"]], unit="dB")
+    assert figure.axes[-1].get_ylabel() == "dB"
+    assert figure.axes[-1].get_ylim() == (-20, -5)
+
+
+def test_spectrograms_with_limits_have_one_bar():
+    figure = show_spectrograms([torch.rand(8, 8)] * 3, list("abc"), 8000, 100, limits=(0.0, 2.0))
+    assert len(figure.axes) == 4
+    assert {image.get_clim() for axis in figure.axes[:3] for image in axis.images} == {(0.0, 2.0)}
+
+
+def test_lines_have_no_colour_of_a_music_class():
+    music = as_seen(np.array([class_colours(MUSIC)[label] for label in MUSIC]))
+    lines = as_seen(np.array([mpl.colors.to_rgb(colour) for colour in LINES]))
+    assert np.linalg.norm(music[:, None] - lines, axis=-1).min() > 0.025  # 0.02 is just noticeable
 
 
 def test_curves_without_an_epoch_are_an_error():

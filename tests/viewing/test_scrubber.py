@@ -131,7 +131,7 @@ def test_at_opacity_0_without_lines_the_frame_is_seen_as_it_is(scrubber):
 
 def test_all_methods_side_by_side_stand_in_the_table_too(scrubber):
     scrubber.method.value = EVERY
-    assert all(f"<td>{name}</td>" in scrubber.scores.value for name in ("avgn", "ez vsl"))
+    assert all(f"<td>{name}</td>" in scrubber.scores.value for name in ("AVGN", "EZ-VSL"))
 
 
 def test_lowest_ap_first_shows_the_worst_clip_first(scrubber):
@@ -177,6 +177,17 @@ def test_only_widgets_that_carry_their_value_are_used(scrubber):
 def test_where_no_kernel_runs_the_picture_stands_for_the_widget(scrubber):
     bundle = scrubber._repr_mimebundle_()
     assert {"application/vnd.jupyter.widget-view+json", "image/jpeg"} <= set(bundle)
+
+
+def test_the_saved_picture_is_larger_than_the_still_by_its_frame_and_moves_its_handle(scrubber):
+    first = scrubber._saved()
+    still = scrubber.still(600)
+    assert first.shape[0] > still.shape[0] + 100
+    scrubber.slider.value = len(scrubber.reel)
+    last = scrubber._saved()
+    row = slice(-120, -60)  # below the picture, where the slider is
+    assert (first[row, :60] != last[row, :60]).any()
+    assert (first[row, -160:-60] != last[row, -160:-60]).any()
 
 
 def test_at_most_the_asked_number_of_clips_is_shown(tiny_store, runs):
