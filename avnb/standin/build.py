@@ -3,7 +3,6 @@
 It lets every notebook run on any machine, with MUSIC's eleven classes and the three subsets of the papers: solos, duets
 (two instruments in one frame) and synthetic scenes (2x2, two of four sound: DSOL, section 4.1). A clip depends on its
 own seed alone, so neither the number of workers nor the other clips change it, and no two splits share anything drawn.
-Introduced in notebooks/01_data_mixing.ipynb.
 """
 
 import errno
@@ -92,7 +91,7 @@ def render(
     ``counts`` gives the clips of each (split, subset), by default ``COUNTS``; ``workers`` is the number of processes,
     by default one a core. The same seed gives the same bytes. ``folder`` appears whole or not at all; one that holds a
     data set already is kept as it is. Raises SettingsError for counts or a seed that make no sense, DataError where
-    the folder cannot be written, RunError where the processes die. Introduced in notebooks/01_data_mixing.ipynb.
+    the folder cannot be written, RunError where the processes die.
     """
     from tqdm.auto import tqdm
 

@@ -2,7 +2,7 @@
 
 A scene is made as a painter would: a textured background, things that are no instruments behind, the instruments with
 their shadows, sometimes a thing in front, then the light over all of it. All chance comes from one generator, so a
-seed is a picture. Introduced in notebooks/01_data_mixing.ipynb.
+seed is a picture.
 """
 
 from collections.abc import Callable, Sequence
@@ -176,7 +176,7 @@ def scene(
     """Draw a scene; the mask is 0 for background and k for the k-th of (*sounding, *silent): visible pixels only.
 
     The picture is RGB. The same state of ``rng`` gives the same bytes. Raises SettingsError for a class that is not
-    in ``CLASSES``. Introduced in notebooks/01_data_mixing.ipynb.
+    in ``CLASSES``.
 
     >>> picture, mask = scene(["violin"], ["tuba"], np.random.default_rng(0), size=64)
     >>> picture.shape, np.unique(mask).tolist()

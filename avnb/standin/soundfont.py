@@ -3,7 +3,6 @@
 A note is a recorded sample played faster or slower, looped while it is held, shaped by an envelope and darkened by a
 filter that closes as the note dies away. This is the part of the SoundFont 2.04 specification that the stand-in's
 presets use (no oscillators, no effects, no modulators but velocity's); bends come from the caller.
-Introduced in notebooks/01_data_mixing.ipynb.
 """
 
 import importlib.util
@@ -103,7 +102,7 @@ class Layer:
 
 
 class SoundFont:
-    """The presets of an .sf2 file. Introduced in notebooks/01_data_mixing.ipynb.
+    """The presets of an .sf2 file.
 
     Raises DataError where ``path`` is no SoundFont.
     """

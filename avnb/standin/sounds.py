@@ -3,7 +3,6 @@
 A performance is drawn (key, scale, tempo, figures, articulation, loudness), played on the SoundFont, and recorded:
 early reflections, a tail, a tilt of the spectrum and a noise floor differ from clip to clip, so that a class is known
 by its instrument and not by its recording. All chance comes from one generator, so a seed is a sound.
-Introduced in notebooks/01_data_mixing.ipynb.
 """
 
 from collections.abc import Sequence
@@ -112,7 +111,6 @@ def melody(
     reach 1).
 
     Raises SettingsError for a class the stand-in has no sound for and for a ``rate`` that does not divide 44,100.
-    Introduced in notebooks/01_data_mixing.ipynb.
     """
     if label not in PLAYERS:
         raise SettingsError(f'The stand-in has no sound for "{label}"; it plays {", ".join(PLAYERS)}.')

@@ -1,7 +1,7 @@
 """Heat laid over a video at its own size and times, with its own sound, as an MP4.
 
 The work is done on the planes that decoders and encoders use (Y, U, V): half the pixels of red, green and blue, and no
-conversion on the way. Introduced in notebooks/13_your_own_video.ipynb.
+conversion on the way.
 """
 
 from collections.abc import Iterator, Sequence

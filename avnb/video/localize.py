@@ -61,7 +61,7 @@ class VideoSettings(Settings):
 
 @dataclass(frozen=True)
 class LocalizedVideo:
-    """What was found in a video. Introduced in notebooks/13_your_own_video.ipynb.
+    """What was found in a video.
 
     ``overlay`` is the MP4 and ``table`` the CSV, which has every moment; ``frames`` (RGB, at most 320 pixels a side),
     ``maps``, ``scores`` and ``seconds`` hold at most 160 of them, evenly spread. ``scores`` are the probabilities that

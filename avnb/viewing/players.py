@@ -23,7 +23,7 @@ def player(waveform: Float[Tensor, " time"] | Float[np.ndarray, " time"], rate: 
 
     A peak above 1 (sums of several sources have it) is scaled down; nothing is scaled up, so that loudness can be
     compared. MP3 plays in every browser and, unlike Ogg's, its bytes are the same in every run. Raises DataError for a
-    rate that MP3 does not have. Introduced in notebooks/01_data_mixing.ipynb.
+    rate that MP3 does not have.
     """
     from IPython.display import Audio
 

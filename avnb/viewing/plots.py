@@ -143,7 +143,6 @@ def heat_over(
     """Return the frame in pale grey under the map's heat (inferno, from the map's lowest to its highest value).
 
     A constant map has no heat. ``limits`` are the values of no heat and of all, where maps are to be compared.
-    Introduced in notebooks/01_data_mixing.ipynb.
     """
     from matplotlib import colormaps
 
@@ -257,7 +256,6 @@ def show_tsne(
 
     The title's NMI (0..1) compares the classes with k-means clusters of the features themselves, as many as there
     are classes; what t-SNE draws is not measured. Both start from seed 0. Raises DataError for fewer than 5 points.
-    Introduced in notebooks/09_tsne.ipynb.
     """
     from sklearn.cluster import KMeans
     from sklearn.manifold import TSNE

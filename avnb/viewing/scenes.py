@@ -1,7 +1,4 @@
-"""Scenes in a row with every method's maps of them, judged as they are asked for: what the scrubber goes through.
-
-Introduced in notebooks/10_heatmaps.ipynb.
-"""
+"""Scenes in a row with every method's maps of them, judged as they are asked for: what the scrubber goes through."""
 
 import functools
 from collections.abc import Callable, Mapping, Sequence

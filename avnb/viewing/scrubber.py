@@ -59,7 +59,7 @@ class View:
 
 
 class Scrubber:
-    """The controls, the picture and the player. Introduced in notebooks/10_heatmaps.ipynb.
+    """The controls, the picture and the player.
 
     Every control is an attribute (``slider``, ``method``, ``source``, ``opacity``, ``rule``, ...) whose value may be
     set from code as well. ``box`` is the widget that is displayed.
@@ -381,7 +381,7 @@ def scrub_frames(
     rate: int,
     rule: str = "min_max(0.5)",
 ) -> Scrubber:
-    """Return a scrubber over a video's frames and maps in the course of time. Introduced in 13_your_own_video.ipynb.
+    """Return a scrubber over a video's frames and maps in the course of time.
 
     ``frames`` are RGB, uint8 [height, width, 3], and may be read only when they are asked for. ``names`` are those of
     the sources, ``seconds`` the frames' times, ``waveform`` the whole sound, mono in -1..1 at ``rate`` Hz (one that MP3
