@@ -54,6 +54,11 @@ def circle(points: int) -> Points:
     return np.stack([np.cos(angle), np.sin(angle)], 1)
 
 
+def half_circle() -> Points:
+    """Return the half of the unit circle that lies to the right of the origin, from its top down."""
+    return turned(circle(20)[:11], -np.pi / 2)
+
+
 def ellipse(x: float, y: float, rx: float, ry: float | None = None, turn: float = 0.0, points: int = 18) -> Points:
     """Return an ellipse around (x, y), turned by ``turn`` radians."""
     return turned(circle(points) * (rx, rx if ry is None else ry), turn) + np.array([x, y])

@@ -1,8 +1,4 @@
-"""The stand-in's wind instruments: trumpet, tuba, saxophone, clarinet and flute, as drawing code.
-
-Each function draws on a ``Drawing`` in the coordinates of ``avnb.standin.shapes``; colours and proportions come from
-``rng``; pose, scale and light are the scene's business.
-"""
+"""The stand-in's wind instruments, drawn as ``string_instruments`` are: trumpet, tuba, saxophone, clarinet, flute."""
 
 import numpy as np
 
@@ -25,8 +21,8 @@ from avnb.standin.drawing import (
 from avnb.standin.shapes import (
     blob,
     box,
-    circle,
     ellipse,
+    half_circle,
     line,
     moved,
     ribbon,
@@ -34,7 +30,6 @@ from avnb.standin.shapes import (
     table,
     tapered,
     travelled,
-    turned,
 )
 
 
@@ -74,7 +69,7 @@ def trumpet(pen: Drawing, rng: Rng) -> None:
     # The slides of the first and third valves, then the front bow of the loop with the lower line.
     tube(pen, spline(".04 .03, .16 .03, .185 .045, .16 .062, .04 .062"), thick * 0.8, shades)
     tube(pen, spline("-.05 .02, -.12 .02, -.135 .032, -.12 .045, -.05 .045"), thick * 0.7, shades)
-    arc = turned(circle(20)[:11], -np.pi / 2) * (bend * 0.75, bend) + (0, middle)
+    arc = half_circle() * (bend * 0.75, bend) + (0, middle)
     tube(pen, line(*moved(arc, front), (0, lower)), thick, shades)
     # Leadpipe and mouthpiece; the bell's pipe runs from the valves back, round, and forward.
     tube(pen, line((-0.40, upper - 0.012), (front, upper - 0.012)), thick * 0.85, shades)

@@ -104,7 +104,7 @@ class Scrubber:
                 "heat: where it hears the source; solid line: where it is",
                 "dashed line: the region cut from the heat",
             ]
-        choices = [" \u00b7 ".join(f"{name}: {value}" for name, value in chosen.items()), *legend]
+        choices = [" \u00b7 ".join(f"{name}: {value}" for name, value in chosen.items() if value), *legend]
         caption = reel.read(view.place).caption
         return saved_picture(self.still(600), self.slider.value, len(reel), choices, caption)
 
