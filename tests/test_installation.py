@@ -82,9 +82,9 @@ class RedFinder(Method):
         super().__init__()
         self.settings = AVGNSettings(dataset="tiny", preset="quick", device="cpu").resolve("cpu")
 
-    def localize(self, frames, mixture, classes=None, features=None):
-        red = frames[:, 0].float() - frames[:, 1:].float().amax(dim=1)
-        return red[:, None].repeat(1, 1 if classes is None else classes.shape[1], 1, 1)
+    def localize(self, query):
+        red = query.frames[:, 0].float() - query.frames[:, 1:].float().amax(dim=1)
+        return red[:, None].repeat(1, query.sources, 1, 1)
 
 
 def test_every_module_is_imported_where_there_is_no_posix():
