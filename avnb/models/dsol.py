@@ -43,6 +43,7 @@ from torch.nn.functional import adaptive_max_pool2d, cross_entropy, kl_div, max_
 from avnb.config import setting
 from avnb.data.clips import Batch, Recipe
 from avnb.errors import SettingsError
+from avnb.metrics.clustering import k_means, nmi
 from avnb.models.base import Ablations, Examples, Query, Stage
 from avnb.models.ots import OTS, OTSSettings, matching_loss
 
@@ -329,12 +330,12 @@ class DSOL(OTS):
         self.remember()
         objects = torch.cat([self.teacher.find_objects(batch) for batch in solos_of(batches, self)])
         classes = torch.cat([batch.labels.argmax(dim=1) for batch in solos_of(batches, self)])
-        labels = cluster(self.for_clustering(objects), self.clusters, self.settings.seed)
+        labels = k_means(self.for_clustering(objects), self.clusters, self.settings.seed)
         self.write_dictionary(objects, labels)
         named = name_clusters(labels.cpu(), classes.cpu(), self.clusters, self.classes)
         for network in (self, self.teacher):
             network.named.copy_(named)
-        self.nmi[self.clusterings] = shared_information(labels, classes)
+        self.nmi[self.clusterings] = nmi(classes, labels)
         self.clusterings += 1
         for layer in (self.visual_class, self.audio_class):
             nn.init.normal_(layer.weight, std=0.01)
@@ -368,21 +369,6 @@ def with_neighbours(mask: Bool[Tensor, "batch rows columns"]) -> Bool[Tensor, "b
     on = mask[:, None].float()
     across, down = max_pool2d(on, (1, 3), 1, (0, 1)), max_pool2d(on, (3, 1), 1, (1, 0))
     return torch.maximum(across, down)[:, 0] > 0
-
-
-def cluster(points: Float[Tensor, "points dim"], clusters: int, seed: int) -> Int[Tensor, " points"]:
-    """Return which of the k-means clusters each point is in (eq. 3); the last stay empty where points are too few."""
-    from sklearn.cluster import KMeans
-
-    means = KMeans(min(clusters, len(points)), n_init=10, random_state=seed)
-    return torch.from_numpy(means.fit_predict(points.float().cpu().numpy())).to(points.device, torch.int64)
-
-
-def shared_information(labels: Int[Tensor, " points"], classes: Int[Tensor, " points"]) -> float:
-    """Return the normalised mutual information of clusters and classes, 0 (unrelated) to 1 (the same)."""
-    from sklearn.metrics import normalized_mutual_info_score
-
-    return float(normalized_mutual_info_score(classes.cpu(), labels.cpu()))
 
 
 def name_clusters(

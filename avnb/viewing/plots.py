@@ -247,40 +247,6 @@ def show_curves(history: Sequence[Mapping[str, Any]], best: int | None = None) -
     return figure
 
 
-def show_tsne(
-    points: Mapping[str, tuple[Float[Tensor, "points dim"], Sequence[str]]],
-    colours: Mapping[str, Colour] | None = None,
-    title: str = "",
-) -> "matplotlib.figure.Figure":
-    """Show each named set of features, with a class's name a point, as a t-SNE coloured by class.
-
-    The title's NMI (0..1) compares the classes with k-means clusters of the features themselves, as many as there
-    are classes; what t-SNE draws is not measured. Both start from seed 0. Raises DataError for fewer than 5 points.
-    """
-    from sklearn.cluster import KMeans
-    from sklearn.manifold import TSNE
-    from sklearn.metrics import normalized_mutual_info_score
-
-    seen = sorted({label for _, labels in points.values() for label in labels})
-    colours = colours or class_colours(seen)
-    figure, axes = subplots(1, len(points), (min(4.0, 10 / len(points)), 3.6), title)
-    for panel, (name, (features, labels)) in zip(axes.flat, points.items(), strict=True):
-        if len(features) < 5:
-            raise DataError(f'A t-SNE of "{name}" needs at least 5 points, and there are {len(features)}.')
-        values = features.detach().float().cpu().numpy()
-        clusters = KMeans(len(set(labels)), n_init=10, random_state=0).fit_predict(values)
-        shared = normalized_mutual_info_score(list(labels), clusters)
-        perplexity = min(30.0, (len(values) - 1) / 3)
-        flat = TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(values)
-        panel.scatter(*flat.T, c=[colours[label] for label in labels], s=14, linewidths=0)
-        panel.set_title(f"{name}: NMI {shared:.2f}", fontsize=TITLE)
-        panel.set_aspect("equal", "datalim")
-        panel.set(xticks=[], yticks=[])
-        panel.spines[:].set_color("#cccccc")
-    class_legend(figure, axes[0, 0], seen, colours)
-    return figure
-
-
 # ------------------------------------------------------------------------------------------------ parts of the pictures
 
 
@@ -294,10 +260,17 @@ def scaled(
 
 
 def class_legend(
-    figure: "matplotlib.figure.Figure", panel: Any, classes: Sequence[str], colours: Mapping[str, Colour]
+    figure: "matplotlib.figure.Figure",
+    panel: Any,
+    classes: Sequence[str],
+    colours: Mapping[str, Colour],
+    marks: Sequence[str] = (),
 ) -> None:
-    """Put the classes' names, each beside a spot of its colour, below a figure; ``panel`` is any of its panels."""
-    handles = [panel.plot([], [], "o", color=colours[name], label=readable(name), markersize=5)[0] for name in classes]
+    """Put the classes' names, each beside a mark of its colour, below a figure; ``panel`` is any of its panels."""
+    handles = [
+        panel.plot([], [], mark, color=colours[name], label=readable(name), markersize=5)[0]
+        for name, mark in zip(classes, marks or "o" * len(classes), strict=True)
+    ]
     if len(classes) <= 24:  # a longer legend is larger than the picture
         columns = min(6, len(classes))
         figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False, fontsize=8)

@@ -24,10 +24,8 @@ from avnb.models.dsol import (
     LOCALIZE,
     MATCH,
     DSOLSettings,
-    cluster,
     divergence,
     name_clusters,
-    shared_information,
     with_neighbours,
 )
 from avnb.training.fit import _cycle, fit
@@ -304,19 +302,6 @@ def test_embeddings_have_a_row_a_clip(build):
 
 
 # ------------------------------------------------------------------------------------------------------------ clusters
-
-
-def test_clusters_of_separate_points_are_found():
-    centres = 10 * torch.eye(4, 3)
-    true = torch.arange(40) % 4
-    points = centres[true] + 0.1 * torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
-    labels = cluster(points, 4, seed=0)
-    assert shared_information(labels, true) == pytest.approx(1)
-    assert torch.equal(labels, cluster(points, 4, seed=0))
-
-
-def test_fewer_points_than_clusters_leave_clusters_empty():
-    assert cluster(torch.eye(3), 5, seed=0).max() < 3
 
 
 def test_names_are_the_best_of_all_one_to_one_namings():

@@ -14,7 +14,7 @@ from avnb.data.store import Store
 from avnb.errors import DataError
 from avnb.networks.spectrograms import LogMel
 from avnb.viewing.colours import LINES, as_seen, class_colours
-from avnb.viewing.plots import heat_over, show_clips, show_curves, show_heatmaps, show_spectrograms, show_tsne
+from avnb.viewing.plots import heat_over, show_clips, show_curves, show_heatmaps, show_spectrograms
 
 MUSIC = BENCHMARKS["music"].classes
 VGG_SOUND = [f"class {number}" for number in range(221)]
@@ -194,21 +194,6 @@ def test_lines_have_no_colour_of_a_music_class():
 def test_curves_without_an_epoch_are_an_error():
     with pytest.raises(DataError, match="no epoch is finished"):
         show_curves([])
-
-
-def test_tsne_is_the_same_in_every_run_and_measures_the_features():
-    generator = torch.Generator().manual_seed(0)
-    labels = ["cello", "flute", "tuba"] * 8
-    centres = 20 * torch.eye(3).repeat(8, 1)
-    points = {"apart": (centres + torch.rand(24, 3, generator=generator), labels)}
-    first, second = (show_tsne(points).axes[0] for _ in range(2))
-    assert first.get_title() == "apart: NMI 1.00"
-    np.testing.assert_array_equal(first.collections[0].get_offsets(), second.collections[0].get_offsets())
-
-
-def test_tsne_of_four_points_is_an_error():
-    with pytest.raises(DataError, match="at least 5 points, and there are 4"):
-        show_tsne({"few": (torch.rand(4, 3), ["cello"] * 4)})
 
 
 def test_a_figure_is_closed_when_a_notebook_has_shown_it(capsys: pytest.CaptureFixture):

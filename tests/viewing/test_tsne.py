@@ -6,13 +6,11 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import silhouette_score
 
 from avnb.errors import DataError
-from avnb.models import METHODS
-from avnb.models.avgn import AVGN, AVGNSettings
+from avnb.viewing import tsne
 from avnb.viewing.colours import class_colours
-from avnb.viewing.tsne import chance_nmi, embed_clips, embed_without_training, flatten, hover, measure, panels, show
+from avnb.viewing.tsne import flatten, hover, panels, show
 
 LABELS = ["bell", "drum", "horn"] * 8
 
@@ -27,55 +25,6 @@ def solos(tiny_store):
     return tiny_store.select("test", "solo")
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_every_method_has_a_vector_a_clip_whatever_batches_they_come_in(name, tiny_store, solos, monkeypatch):
-    torch.manual_seed(0)
-    method = METHODS[name](METHODS[name].SETTINGS(preset="quick").resolve("cpu"), len(tiny_store.classes)).eval()
-    together = embed_clips(method, tiny_store, solos)
-    assert all(value.shape[0] == len(solos) and value.ndim == 2 for value in together.values())
-    monkeypatch.setattr("avnb.viewing.tsne.AT_ONCE", 3)
-    apart = embed_clips(method, tiny_store, solos)
-    for key, value in together.items():
-        # Convolutions of another batch size round otherwise, and the logarithm of a silent band magnifies that.
-        assert torch.allclose(value, apart[key], atol=0.01)
-
-
-def test_class_aware_features_of_an_untrained_network_know_the_class_they_are_given(tiny_store, solos):
-    torch.manual_seed(0)
-    method = AVGN(AVGNSettings(preset="quick").resolve("cpu"), len(tiny_store.classes)).eval()
-    found = embed_clips(method, tiny_store, solos)
-    labels = [tiny_store.classes[k] for k in tiny_store.labels[solos].argmax(axis=1)]
-    assert set(found) == {"audio", "visual", *(f"{m}, {c} class" for m in ("audio", "visual") for c in ("true", "own"))}
-    assert measure(found["audio, true class"], labels)[0] > 0.95  # which is why it is drawn beside "own class"
-
-
-def test_features_without_training_are_of_the_sound_and_of_the_picture(tiny_store, solos):
-    found = embed_without_training(tiny_store, solos)
-    assert {name: value.shape for name, value in found.items()} == {"audio": (8, 128), "visual": (8, 112)}
-
-
-def test_heaps_apart_have_an_nmi_of_one_and_the_silhouette_of_scikit_learn():
-    features = three_heaps(0.05)
-    nmi, silhouette = measure(features, LABELS)
-    unit = (features / features.norm(dim=1, keepdim=True)).numpy()
-    assert nmi == pytest.approx(1)
-    assert silhouette == pytest.approx(silhouette_score(unit, LABELS))
-
-
-def test_lengths_of_vectors_do_not_matter():
-    features = three_heaps(0.3)
-    longer = features * torch.linspace(1, 50, 24)[:, None]
-    assert measure(features, LABELS) == pytest.approx(measure(longer, LABELS), abs=1e-6)
-
-
-def test_one_class_alone_has_no_silhouette():
-    assert np.isnan(measure(three_heaps(0.3), ["bell"] * 24)[1])
-
-
-def test_chance_is_more_than_nothing_and_less_than_knowledge():
-    assert 0.02 < chance_nmi(LABELS) < 0.4
-
-
 def test_flatten_is_the_same_twice_and_needs_five_clips():
     features = three_heaps(0.3)
     assert np.array_equal(flatten(features), flatten(features))
@@ -87,7 +36,36 @@ def test_show_writes_the_two_measures_under_each_panel():
     rows = {"some_method": panels({"audio": three_heaps(0.05), "visual": three_heaps(0.1)}, LABELS)}
     figure = show(rows, LABELS, class_colours(sorted(set(LABELS))))
     assert figure.axes[0].get_xlabel().startswith("NMI 1.00, silhouette 0.9")
-    assert figure.axes[0].get_ylabel() == "some method"
+    assert figure.axes[0].get_title() == "some method\naudio"
+
+
+def test_methods_with_few_panels_leave_no_holes():
+    rows = {name: panels({f"{k}": three_heaps(0.1) for k in range(n)}, LABELS) for name, n in (("a", 1), ("b", 6))}
+    figure = show(rows, LABELS, class_colours(sorted(set(LABELS))))
+    shown = [axis.get_visible() for axis in figure.axes]
+    assert shown == [True] * 7 + [False] * 5  # the empty places are the last
+
+
+def test_classes_of_like_colours_differ_in_their_marks():
+    grey = dict.fromkeys(set(LABELS), (0.5, 0.5, 0.5))
+    figure = show({"a": panels({"audio": three_heaps(0.1)}, LABELS)}, LABELS, grey)
+    shapes = [spots.get_paths()[0].vertices.tolist() for spots in figure.axes[0].collections]
+    assert len(shapes) == 3
+    assert all(shapes.count(shape) == 1 for shape in shapes)
+
+
+def test_more_clips_than_a_jpeg_of_sixteen_columns_is_high_fit_into_the_contact_sheet(monkeypatch):
+    """24,000 clips at 16 in a row are 66,000 pixels; a JPEG ends at 65,500."""
+    columns = tsne._sheet_columns(24_000)
+    assert tsne._sheet_columns(132) == 16
+    assert -(-24_000 // columns) * tsne.THUMBNAIL < tsne.JPEG_SIDE
+    assert columns * tsne.THUMBNAIL < tsne.JPEG_SIDE
+
+
+def test_more_clips_than_any_jpeg_holds_is_a_sentence(tiny_store, solos, monkeypatch):
+    monkeypatch.setattr(tsne, "JPEG_SIDE", 88)
+    with pytest.raises(DataError, match="8 clips do not fit into one picture; give hover\\(\\) at most 4"):
+        tsne._contact_sheet(tiny_store, solos)
 
 
 def test_the_page_holds_every_panel_and_every_clip_and_its_picture(tiny_store, solos):
