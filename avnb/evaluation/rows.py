@@ -26,7 +26,7 @@ ASKED = {
 
 WITHOUT_LEARNING = ("nmf", "rpca")  # what separates without training
 IDEAL = tuple(f"ideal_{rule}" for rule in RULES)  # masks made of the true sources
-NO_MODEL = (*trivial.NAMES, "flat", *IDEAL)
+NO_MODEL = (*trivial.NAMES, *trivial.TILED, "flat", *IDEAL)
 DECIBELS = ("SDR", "SIR", "SAR", "SDR gain")
 FROM_ZERO_TO_ONE = ("NMI",)  # everything else is a percentage
 

@@ -12,15 +12,16 @@ from torch import Tensor
 from avnb.errors import SettingsError
 
 NAMES = ("centre", "whole_image", "random", "oracle")
+TILED = ("tile_centre", "tile_each")  # where frames are joined to one picture: the centre lies on their seam
 
 
 def trivial_maps(
-    name: str, truth: Float[Tensor, "images sources H W"], seed: int = 0
+    name: str, truth: Float[Tensor, "images sources H W"], seed: int = 0, tiles: tuple[int, int] = (1, 1)
 ) -> Float[Tensor, "images sources H W"]:
     """Return the maps of a row that needs no model, shaped as a method's and on the truth's device.
 
-    ``name`` is one of ``NAMES``; ``seed`` matters to "random" alone, whose maps are the same on every device. Only
-    "oracle" looks at the truth's values.
+    ``name`` is one of ``NAMES``, or "tile_centre" in a picture of ``tiles`` (rows, columns) frames; ``seed`` matters to
+    "random" alone, whose maps are the same on every device. Only "oracle" looks at the truth's values.
 
     Raises:
         SettingsError: no such row.
@@ -29,6 +30,8 @@ def trivial_maps(
     match name:
         case "centre":
             return centre(size).to(truth.device).expand(truth.shape)
+        case "tile_centre":
+            return tile_centre(size, tiles).to(truth.device).expand(truth.shape)
         case "whole_image":
             return whole_image(size).to(truth.device).expand(truth.shape)
         case "random":
@@ -53,6 +56,32 @@ def centre(size: tuple[int, int]) -> Float[Tensor, "H W"]:
     """
     down, across = ((2 * torch.arange(length) + 1 - length).abs() / length for length in size)
     return 1 - torch.maximum(down[:, None], across)
+
+
+def tile_centre(size: tuple[int, int], tiles: tuple[int, int]) -> Float[Tensor, "H W"]:
+    """Return the `centre` of every one of the frames of which a picture is joined, ``tiles`` (rows, columns) of them.
+
+    A square on the seam of two frames is no floor: each object lies in the middle of its own frame if anywhere.
+
+    >>> tile_centre((2, 4), (1, 2))
+    tensor([[0.5000, 0.5000, 0.5000, 0.5000],
+            [0.5000, 0.5000, 0.5000, 0.5000]])
+    """
+    (height, width), (rows, columns) = size, tiles
+    return centre((height // rows, width // columns)).repeat(rows, columns)
+
+
+def tile_each(size: tuple[int, int], tiles: tuple[int, int]) -> Float[Tensor, "tiles H W"]:
+    """Return a map for every frame of the picture: its `centre` there, and below all of it nothing elsewhere.
+
+    Given to the sources in the best order, it is what two squares know that hear nothing. The other frames keep the
+    order of `tile_centre`, within 1/128, so that a rule that takes half of the picture has no ties.
+    """
+    everywhere = tile_centre(size, tiles)
+    rows, columns = (torch.arange(length) * count // length for length, count in zip(size, tiles, strict=True))
+    tile = rows[:, None] * tiles[1] + columns
+    own = tile == torch.arange(tiles[0] * tiles[1])[:, None, None]
+    return torch.where(own, 1 / 128 + (1 - 1 / 128) * everywhere, everywhere / 128)
 
 
 def whole_image(size: tuple[int, int]) -> Float[Tensor, "H W"]:

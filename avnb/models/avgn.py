@@ -86,6 +86,7 @@ class AVGN(Method):
     """The audio-visual grouping network. Introduced in notebooks/04_avgn.ipynb."""
 
     SETTINGS = AVGNSettings
+    MAP_RANGE: ClassVar = (-1.0, 1.0)
     ABLATIONS: ClassVar = {
         "table3": {
             "neither": {"class_tokens": False, "grouping": False},

@@ -111,6 +111,8 @@ class Method(nn.Module):
       "best_pairing" where its maps have no names, "none" where it has one map whatever is asked.
     - ``KEEPS`` is which epoch is the result: the "best" on the validation split, or the "last" where several tasks have
       no score in common.
+    - ``MAP_RANGE`` is the lowest and the highest value that its maps can have, where a value says the same in every
+      picture, so that it is how sure the method is; None where each map is scaled to itself.
     - ``FASTER`` names its attributes that learn at a multiple of the learning rate.
     - ``ABLATIONS`` holds, by table (the name it has in avnb/papers, or "ours") and by row (the words after the
       method's name in that table), the settings in which the row differs from the method's own.
@@ -119,6 +121,7 @@ class Method(nn.Module):
     SETTINGS: ClassVar[type[Settings]] = Settings
     CLASSES: ClassVar[tuple[str, ...]] = ("oracle", "predicted")
     KEEPS: ClassVar[str] = "best"
+    MAP_RANGE: ClassVar[tuple[float, float] | None] = None
     FASTER: ClassVar[Mapping[str, float]] = {}
     ABLATIONS: ClassVar[Ablations] = {}
     settings: Settings

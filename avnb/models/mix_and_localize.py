@@ -88,6 +88,7 @@ class MixAndLocalize(Method):
     """k heads that hear a mixture, and a walk between them and k pictures. In notebooks/03_mix_and_localize.ipynb."""
 
     SETTINGS = MixAndLocalizeSettings
+    MAP_RANGE: ClassVar = (-1.0, 1.0)
     CLASSES: ClassVar[tuple[str, ...]] = ("best_pairing",)
     ABLATIONS: ClassVar = {
         "table3": {

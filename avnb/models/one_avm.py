@@ -95,6 +95,7 @@ class OneAVM(Method):
     """The unified audio-visual network. Introduced in notebooks/06_one_avm.ipynb."""
 
     SETTINGS = OneAVMSettings
+    MAP_RANGE: ClassVar = (-1.0, 1.0)
     CLASSES = ("none",)
     KEEPS = "last"
     ABLATIONS: ClassVar = {

@@ -58,6 +58,7 @@ class OTS(Method):
 
     SETTINGS: ClassVar[type[Settings]] = OTSSettings
     CLASSES: ClassVar = ("none",)
+    MAP_RANGE: ClassVar = (0.0, 1.0)
 
     def __init__(self, settings: Settings, classes: int) -> None:
         super().__init__()

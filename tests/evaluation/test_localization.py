@@ -15,10 +15,12 @@ from torch import Tensor, nn
 
 import avnb.evaluation.chunks
 import avnb.evaluation.localization
+import avnb.evaluation.without_model
 from avnb.data.clips import Batch
 from avnb.data.mixing import make_batch
 from avnb.data.store import Store
 from avnb.errors import DataError, SettingsError
+from avnb.evaluation.chunks import chunks
 from avnb.evaluation.localization import evaluate, judge
 from avnb.evaluation.rows import pick
 from avnb.evaluation.trials import Trial, published_rule, trials_of
@@ -113,13 +115,14 @@ def altered(store: Store, **arrays: np.ndarray) -> Store:
 
 @every_trial
 def test_rows_say_the_whole_protocol(seer, tiny_store, trial):
-    scores = {"solo": {"AP", "IoU@0.1", "IoU@0.3", "IoU@0.5", "AUC"}}.get(
+    sure = {"Precision@0.5", "F1@0.5", "max-F1@0.5"}
+    scores = {"solo": {"AP", "PIAP", "IoU@0.1", "IoU@0.3", "IoU@0.5", "AUC"} | sure}.get(
         trial.subset, {"CAP", "PIAP", "CIoU@0.1", "CIoU@0.3", "CIoU@0.5", "AUC"}
     )
     rows, _ = evaluate(seer(), tiny_store, trial, progress=False)
     assert [(row["method"], row["classes"]) for row in rows] == [
         ("avgn", "oracle"), ("avgn", "predicted"), ("centre", "none"), ("whole_image", "none"), ("random", "none"),
-        ("oracle", "none"),
+        ("oracle", "none"), *([("tile_centre", "none"), ("tile_each", "best_pairing")] if trial.tiles[1] > 1 else []),
     ]  # fmt: skip
     for row in rows:
         assert set(row) == PROTOCOL | scores | ({"trained"} if row["method"] == "avgn" else set())
@@ -142,9 +145,25 @@ def test_method_that_shows_the_truth_reaches_the_oracle(seer, tiny_store, trial)
 @every_trial
 def test_rows_without_a_model_are_the_same_whatever_the_method(seer, tiny_store, trial):
     one, other = judged(seer(), tiny_store, trial), judged(Guesser(), tiny_store, trial)
-    trivial = [key for key in one if key[1] == "none"]
-    assert len(trivial) == 4
+    trivial = [key for key in one if key[0] != "avgn"]
+    assert len(trivial) == (6 if trial.tiles[1] > 1 else 4)
     assert [one[key] for key in trivial] == [other[key] for key in trivial]
+
+
+def test_rows_without_a_model_are_made_once_for_a_store_and_a_trial(tiny_store, monkeypatch):
+    trial = replace(DUET, limit=2)
+    first = judged(Guesser(), tiny_store, trial)
+    monkeypatch.setattr(avnb.evaluation.without_model, "score", None)  # would be called, and is not
+    again = judged(Guesser(), tiny_store, trial)
+    assert all(again[key] == row for key, row in first.items())
+    again["centre", "none"]["CAP"] = -1.0
+    assert judged(Guesser(), tiny_store, trial)["centre", "none"] == first["centre", "none"]
+
+
+def test_a_gpu_is_given_more_at_once_than_a_cpu():
+    assert [part.stop for part in chunks(300, "cpu")][:2] == [12, 24]
+    assert [part.stop for part in chunks(300, "cuda")] == [256, 300]
+    assert [part.stop for part in chunks(0, "cpu")] == []
 
 
 @pytest.mark.parametrize("trial", [SOLO, DUET], ids=["solo", "duet"])
@@ -179,6 +198,64 @@ def test_trained_or_not_a_method_is_judged_twice_alike_and_left_as_it_was(tiny_s
     before = {name: value.clone() for name, value in method.state_dict().items()}
     assert judged(method, tiny_store, DUET) == judged(method, tiny_store, DUET)
     assert all(torch.equal(value, before[name]) for name, value in method.state_dict().items())
+
+
+class Careful(Guesser):
+    """Is as sure of each clip as its map is high, from -1 to 1."""
+
+    MAP_RANGE = (-1.0, 1.0)
+    CLASSES = ("none",)
+
+    def localize(self, query: Query) -> Tensor:
+        maps = super().localize(query)
+        return maps * 2 * torch.rand(len(maps), 1, 1, 1, generator=self.noise) - 1
+
+
+def test_precision_and_f1_of_one_source_are_what_a_plain_loop_counts(tiny_store, monkeypatch):
+    """SLAVC's count: said where the top quarter's mean is over 0.5 of the range, right where the IoU is reached."""
+    for module in (avnb.evaluation.localization, avnb.evaluation.without_model):
+        monkeypatch.setattr(module, "headline_iou", lambda benchmark, subset: 0.1)
+    rows, shown = evaluate(Careful(), tiny_store, SOLO, progress=False)
+    truth = make_batch(tiny_store, shown["mixtures"].numpy(), SOLO.recipe, truth=True).truth[:, 0].numpy() > 0
+    large = nn.functional.interpolate(shown["maps"], size=(64, 64), mode="bilinear")[:, 0].numpy()
+    said, overlap = [], []
+    for scores, place in zip(large, truth, strict=True):
+        ordered = np.sort(scores.flatten())
+        said.append((ordered[-len(ordered) // 4 :].mean() + 1) / 2)
+        region = scores >= ordered[len(ordered) // 2]
+        overlap.append((region & place).sum() / (region | place).sum())
+
+    def f1(least: float) -> float:
+        right = sum(how_sure >= least and iou >= 0.1 for how_sure, iou in zip(said, overlap, strict=True))
+        wrong = sum(how_sure >= least and iou < 0.1 for how_sure, iou in zip(said, overlap, strict=True))
+        unsaid = sum(how_sure < least for how_sure in said)
+        precision = right / (right + wrong) if right + wrong else 1.0
+        recall = right / (right + unsaid) if right + unsaid else 0.0
+        return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+
+    row = rows[0]
+    assert 0 < sum(how_sure >= 0.5 for how_sure in said) < len(said)  # some are said, some are not
+    assert row["Precision@0.1"] == pytest.approx(100 * np.mean([iou > 0.1 for iou in overlap]), abs=0.006)
+    assert row["F1@0.1"] == pytest.approx(100 * f1(0.5), abs=0.006)
+    assert row["max-F1@0.1"] == pytest.approx(
+        100 * max(f1(least) for least in said), abs=0.006
+    )  # 8 clips: each is tried
+    assert row["PIAP"] == row["AP"]
+
+
+def test_who_has_no_confidence_always_speaks(tiny_store):
+    rows = judged(Guesser(), tiny_store, replace(SOLO, threshold_rule="fraction_of_max(0.5)"), classes="oracle")
+    for row in rows.values():
+        right = row["IoU@0.5"] / 100
+        assert row["F1@0.5"] == row["max-F1@0.5"] == pytest.approx(100 * 2 * right / (1 + right), abs=0.02)
+
+
+@pytest.mark.parametrize("trial", [DUET, TRIALS["trio"]], ids=["duet", "trio"])
+def test_a_square_in_every_tile_beats_the_square_on_their_seam_and_one_tile_each_beats_both(tiny_store, trial):
+    rows = judged(Guesser(), tiny_store, trial, classes="oracle")
+    asked = {"centre": "none", "tile_centre": "none", "tile_each": "best_pairing"}
+    seam, tiles, each = (rows[key]["CAP"] for key in asked.items())
+    assert seam < tiles < each
 
 
 # ----------------------------------------------------------------------------------------- classes, asked and predicted
@@ -284,7 +361,7 @@ def test_limit_draws_so_many_clips_evenly(tiny_store, limit, clips):
 def test_how_many_are_judged_at_once_does_not_matter(seer, tiny_store, monkeypatch, trial, chunk):
     rows, shown = evaluate(seer(2), tiny_store, trial, progress=False)
     monkeypatch.setattr(avnb.evaluation.chunks, "ON_CPU", chunk)
-    monkeypatch.setattr(avnb.evaluation.localization, "_without_model", WeakKeyDictionary())
+    monkeypatch.setattr(avnb.evaluation.without_model, "_without_model", WeakKeyDictionary())
     again, shown_again = evaluate(seer(2), tiny_store, trial, progress=False)
     assert rows == again
     assert all(torch.equal(shown[name], shown_again[name]) for name in ("maps", "classes", "mixtures"))
@@ -389,7 +466,7 @@ def test_judging_writes_what_it_returns(seer, tiny_store, workspace):
     rows = judge(method, tiny_store, run, [SOLO, DUET], progress=False)
     said = json.loads((run.folder / "metrics.json").read_text())
     assert said == {"origin": "real", "settings": SETTINGS.as_dict(), "rows": rows}
-    assert [row["subset"] for row in rows] == ["solo"] * 6 + ["duet"] * 6
+    assert [row["subset"] for row in rows] == ["solo"] * 6 + ["duet"] * 8
     assert [found.folder for found in find_runs("avgn")] == [run.folder]
     maps = run.load_maps()
     classes, truth = maps["duet-side_by_side/classes"], method.batch.truth

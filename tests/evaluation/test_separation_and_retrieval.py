@@ -78,6 +78,22 @@ def test_separation_is_the_mean_over_the_sources_of_every_mixture(rows, listener
     assert own["SDR gain"] == pytest.approx((plain.sdr - plain.mixture_sdr).mean(), abs=0.005)
 
 
+def test_clips_are_judged_together_so_that_every_core_has_work(listener, tiny_store, monkeypatch):
+    counts = []
+
+    def counted(references, *arguments, **options):
+        counts.append(len(references))
+        return separation(references, *arguments, **options)
+
+    monkeypatch.setattr("avnb.evaluation.separation.separation", counted)
+    monkeypatch.setattr("avnb.evaluation.chunks.ON_CPU", 3)
+    alike = judge_separation(listener, tiny_store, progress=False)
+    assert counts == [8]  # taken apart three at a time
+    monkeypatch.setattr("avnb.evaluation.separation.AT_ONCE", 3)
+    assert judge_separation(listener, tiny_store, progress=False) == alike
+    assert counts[1:] == [3, 3, 2]
+
+
 def test_the_mixture_and_what_needs_no_learning_stand_beside_the_method(rows):
     assert {row["method"] for row in rows} == {"", "nmf", "rpca", "ideal_ratio", "mixture"}
     [mixture], [ideal] = pick(rows, method="mixture"), pick(rows, method="ideal_ratio")

@@ -120,3 +120,15 @@ def test_features_that_are_no_numbers_are_refused_in_a_sentence():
     broken = torch.full((3, 4), float("nan"))
     with pytest.raises(DataError, match="not numbers"):
         nearest(broken, broken)
+
+
+def test_chance_is_counted_where_the_classes_are(monkeypatch):
+    """A number made elsewhere met the classes of a GPU, which is an error there."""
+    made, arange = [], torch.arange
+    monkeypatch.setattr(
+        torch, "arange", lambda *a, **options: made.append(options.get("device")) or arange(*a, **options)
+    )
+    classes = torch.tensor([0, 0, 1, 1])
+    chance(classes)
+    assert made
+    assert set(made) == {classes.device}

@@ -21,7 +21,7 @@ from avnb.metrics.localization import (
     iou,
     success_rate,
 )
-from avnb.metrics.trivial import NAMES, centre, oracle, random, trivial_maps, whole_image
+from avnb.metrics.trivial import NAMES, centre, oracle, random, tile_centre, tile_each, trivial_maps, whole_image
 
 VGGSS = Path(__file__).parents[3] / "shared" / "annotations" / "lvs" / "vggss.json"
 RULES = [TopHalf(), FractionOfMax(0.1), FractionOfMax(0.5), MinMax(0.4), Absolute(0.2)]
@@ -63,6 +63,23 @@ def test_the_centres_top_half_is_a_centred_rectangle_of_half_the_area(size):
     assert columns[0] + columns[-1] == width - 1
     ring = 2 * (len(rows) + len(columns))
     assert 0 <= region.sum() - height * width / 2 <= ring
+
+
+@pytest.mark.parametrize(("size", "tiles"), [((8, 24), (1, 3)), ((8, 8), (2, 2)), ((224, 448), (1, 2))])
+def test_every_tile_has_its_own_centre_and_each_map_one_of_them(size, tiles):
+    height, width = size[0] // tiles[0], size[1] // tiles[1]
+    joined, each = tile_centre(size, tiles), tile_each(size, tiles)
+    for number in range(tiles[0] * tiles[1]):
+        row, column = divmod(number, tiles[1])
+        here = slice(row * height, (row + 1) * height), slice(column * width, (column + 1) * width)
+        assert torch.equal(joined[here], centre((height, width)))
+        outside = torch.ones(size, dtype=torch.bool)
+        outside[here] = False
+        assert each[number][here].min() > each[number][outside].max()
+        ranks = each[number][here].flatten().argsort(stable=True)
+        assert torch.equal(ranks, centre((height, width)).flatten().argsort(stable=True))
+    assert each.min() >= 0
+    assert each.max() <= 1
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)

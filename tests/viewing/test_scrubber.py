@@ -12,7 +12,7 @@ from PIL import Image
 from avnb.data.build import open_store
 from avnb.data.store import ClipShape
 from avnb.errors import DataError, RunError, SettingsError
-from avnb.evaluation.localization import _score
+from avnb.evaluation.scores import score
 from avnb.evaluation.trials import Trial
 from avnb.metrics.localization import threshold_rule, upsample
 from avnb.viewing.painting import Look, Panel, outlines, paint
@@ -93,7 +93,7 @@ def test_scores_are_those_of_evaluate(scrubber, tiny_store, runs, label):
     key = {"solo": "solo-single", "duet, side by side": "duet-side_by_side", "duet, one frame": "duet-one_frame"}[label]
     truth = torch.stack([reel.read(place).truth for place in range(len(reel))])
     rule = threshold_rule("min_max(0.4)")
-    expected = _score(upsample(saved[f"{key}/maps"].float(), truth.shape[-2:]), truth, rule)
+    expected = score(upsample(saved[f"{key}/maps"].float(), truth.shape[-2:]), truth, rule)
     shown = [reel.region("ez vsl", place, rule)[1] for place in range(len(reel))]
     np.testing.assert_allclose(reel.ap("ez vsl"), expected["ap"], rtol=1e-6)
     np.testing.assert_allclose(shown, expected["iou"], rtol=1e-6)
