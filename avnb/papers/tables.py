@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from avnb.config import did_you_mean
@@ -15,6 +15,7 @@ class Row:
 
     ``values`` maps the metric's name to the number as printed: percent, dB for SDR and SAR, 0..1 for NMI, None where
     the table has none. ``setting`` says what sets the row apart from others of its method (training set, ablation).
+    ``printed`` is the same with the digits that the paper prints, "–" where there is none.
     ``starred`` names the values that Mix-and-Localize marks with *: the better of two ways to pair maps and sources.
     """
 
@@ -22,13 +23,16 @@ class Row:
     values: Mapping[str, float | None]
     setting: str = ""
     starred: frozenset[str] = frozenset()
+    printed: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Table:
     """A published table: ``table["MUSIC-Duet"]`` is a tuple of Rows. Introduced in notebooks/04_avgn.ipynb.
 
-    ``title`` is in our words. ``note`` says what keeps its numbers from being compared with ours or with other papers'.
+    ``title`` is in our words. ``tested_on`` says of a benchmark what the paper tests on where others take more or
+    less of it, e.g. "24 videos". ``note`` says what keeps its numbers from being compared with ours or with other
+    papers'.
     """
 
     paper: str
@@ -36,6 +40,7 @@ class Table:
     title: str
     benchmarks: Mapping[str, tuple[Row, ...]]
     note: str = ""
+    tested_on: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def source(self) -> str:
@@ -50,7 +55,14 @@ class Table:
         return self.benchmarks[benchmark]
 
 
-def table(paper: str, number: str, title: str, text: str, note: str = "") -> Table:
+def table(
+    paper: str,
+    number: str,
+    title: str,
+    text: str,
+    note: str = "",
+    tested_on: Mapping[str, str] = MappingProxyType({}),
+) -> Table:
     """Read a table written as aligned text, the way it is printed; raise ValueError naming a line that does not fit.
 
     The first line names the benchmarks, the second the metrics of each, then comes a line for each method. A bar
@@ -80,6 +92,8 @@ def table(paper: str, number: str, title: str, text: str, note: str = "") -> Tab
                 cells = dict(zip(columns.split(), group.split(), strict=True))
                 values = {metric: None if cell == "-" else float(cell.rstrip("*")) for metric, cell in cells.items()}
                 starred = frozenset(metric for metric, cell in cells.items() if cell.endswith("*"))
-                found.setdefault(name, []).append(Row(method, MappingProxyType(values), setting, starred))
+                printed = {metric: "–" if cell == "-" else cell.rstrip("*") for metric, cell in cells.items()}
+                row = Row(method, MappingProxyType(values), setting, starred, MappingProxyType(printed))
+                found.setdefault(name, []).append(row)
     benchmarks = MappingProxyType({name: tuple(rows) for name, rows in found.items()})
-    return Table(paper, number, title, benchmarks, " ".join(note.split()))
+    return Table(paper, number, title, benchmarks, " ".join(note.split()), tested_on)

@@ -46,7 +46,7 @@ def results_table(
     lines = [("not separated", row["method"], row) for row in untouched]
     lines += [("this project", row["method"], row) for row in own]
     lines += [("needs no model", CEILING.get(row["method"], row["method"]), row) for row in floor]
-    lines += [(published, ", ".join(filter(None, (row.method, row.setting))), row.values) for row in beside]
+    lines += [(published, ", ".join(filter(None, (row.method, row.setting))), row.printed) for row in beside]
     metrics = dict.fromkeys(name for *_, row in lines for name in row if name not in {"method", "classes", *PROTOCOL})
     cells = [
         [_plain(key, row.get(key)) for key in kept] + [_number(name, row.get(name)) for name in metrics]
@@ -138,7 +138,9 @@ def _plain(key: str, value: Any) -> str:
     return readable(value) if key == "geometry" else str(value)
 
 
-def _number(metric: str, value: float | None) -> str:
+def _number(metric: str, value: float | str | None) -> str:
+    if isinstance(value, str):
+        return value  # as a paper prints it
     if value is None or np.isnan(value):
         return "–"
     return f"{value:.2f}" if metric in FROM_ZERO_TO_ONE else f"{value:.1f}"

@@ -13,13 +13,13 @@ from avnb.evaluation.paper_tables import (
     NO_MODEL,
     OWN,
     PUBLISHED,
-    export,
     in_words,
     read_runs,
     rebuild,
     rebuild_all,
 )
 from avnb.models import METHODS
+from avnb.viewing.paper_tables import as_html, as_latex, export
 
 PROTOCOL = {
     "benchmark": "music", "subset": "solo", "sources": 1, "geometry": "single", "classes": "oracle",
@@ -73,7 +73,9 @@ def test_a_runs_row_stands_under_the_same_benchmark_and_metric_with_how_it_was_j
     write("avgn", [{"AP": 61.0, "IoU@0.5": 3.0, "IoU@0.3": 9.0}])
     own = lines(rebuild(papers.avgn.table1, read_runs()))["AVGN"]
     assert own.values == {AP: 61.0, ("MUSIC-Solo", "IoU@0.5"): 3.0}
-    assert in_words(own.judged["MUSIC-Solo"]) == "single, top_half, true classes given, stand-in, 132 clips"
+    epochs = METHODS["avgn"].SETTINGS(device="cpu", preset="quick").resolve("cpu").epochs
+    said = f"single, top_half, true classes given, stand-in, 132 clips, trained for {epochs} epochs"
+    assert in_words(own.judged["MUSIC-Solo"]) == said
 
 
 def test_seeds_are_averaged_and_their_deviation_is_said(write):
@@ -102,6 +104,57 @@ def test_an_ablations_run_stands_in_its_own_row(write):
     }  # fmt: skip
 
 
+def test_an_ablation_of_fewer_epochs_is_shown_and_says_so(write):
+    write("avgn", [{"AP": 61.0}])
+    write("avgn", [{"AP": 40.0}], grouping=False, epochs=3)
+    write("avgn", [{"AP": 45.0}], epochs=3)
+    found = [line for line in rebuild(papers.avgn.table3, read_runs()).lines if line.group == OWN]
+    usual = METHODS["avgn"].SETTINGS(device="cpu", preset="quick").resolve("cpu").epochs
+    assert {(line.name, line.judged["MUSIC-Solo"]["trained"], line.values[AP]) for line in found} == {
+        ("AVGN, AVCT and AVG", f"{usual} epochs", 61.0), ("AVGN, AVCT and AVG", "3 epochs", 45.0),
+        ("AVGN, AVCT", "3 epochs", 40.0),
+    }  # fmt: skip
+    assert "trained for 3 epochs" in as_html(rebuild(papers.avgn.table3, read_runs()))
+
+
+def test_a_mask_of_another_threshold_is_no_row_of_table_6(write):
+    """The quick preset masks at 0.3; the paper's row says 0.05."""
+    duet = {"subset": "duet", "sources": 2, "geometry": "one_frame", "AUC": 20.0}
+    write("dsol", [duet], clusters=13)
+    assert lines(rebuild(papers.dsol.table6, read_runs())) == {}
+    write("dsol", [duet], clusters=13, mask_threshold=0.05)
+    assert set(lines(rebuild(papers.dsol.table6, read_runs()))) == {"DSOL, mask 0.05, 13 clusters"}
+
+
+def test_published_numbers_have_the_papers_digits(workspace):
+    """EZ-VSL prints 83.94, DSOL an NMI of 0.748."""
+    page = as_html(rebuild(papers.ez_vsl.table1, []))
+    assert "<td>83.13</td>" in page
+    assert "0.748" in as_latex(rebuild(papers.dsol.table6, []))
+    for table in papers.all_tables():
+        page = as_html(rebuild(table, []))
+        printed = {text for rows in table.benchmarks.values() for row in rows for text in row.printed.values()}
+        assert all(f"<td>{text}</td>" in page for text in printed)
+
+
+def test_a_published_row_says_on_how_much_its_own_paper_tests(write):
+    write("dsol", [{"IoU@0.5": 3.0}])
+    write("mix_and_localize", [{"AP": 60.0, "classes": "best_pairing"}])
+    for table, said in ((papers.dsol.table1, "27 videos"), (papers.mix_and_localize.table1, "24 videos")):
+        page = as_html(rebuild(table, read_runs()))
+        assert said in page
+        assert "90 clips" not in page
+
+
+def test_one_avms_precision_and_f1_are_those_at_the_benchmarks_iou(write):
+    place = {"benchmark": "vggsound-music", "subset": "test", "classes": "none"}
+    write("one_avm", [place | {"PIAP": 30.0, "Precision@0.3": 40.0, "F1@0.3": 50.0, "Precision@0.5": 1.0}])
+    own = lines(rebuild(papers.one_avm.table1, read_runs()))["OneAVM"]
+    assert {metric: value for (_, metric), value in own.values.items()} == {"PIAP": 30.0, "Precision": 40.0, "F1": 50.0}
+    full = lines(rebuild(papers.one_avm.table5, read_runs()))["OneAVM, CL, MAS and MVA"]
+    assert full.values["VGGSound-Music", "F1"] == 50.0
+
+
 def test_ots_trained_on_mixtures_stands_in_the_row_of_ots_mix(write):
     write("ots", [{"AP": 60.0, "classes": "none"}])
     write("ots", [{"AP": 50.0, "classes": "none"}], sources=2)
@@ -118,9 +171,9 @@ def test_daggers_stand_where_the_published_order_of_two_methods_is_turned_round(
     assert {name: AP in line.daggers for name, line in lines(rebuilt).items()} == {
         "AVGN": True, "EZ-VSL": True, "OTS": False,
     }  # fmt: skip
-    assert f"50.0{DAGGER}" in rebuilt._repr_html_()
-    assert f"40.0{DAGGER}" not in rebuilt._repr_html_()
-    assert r"\cellcolor{orange!30}50.0$^\dagger$" in rebuilt.latex()
+    assert f"50.0{DAGGER}" in as_html(rebuilt)
+    assert f"40.0{DAGGER}" not in as_html(rebuilt)
+    assert r"\cellcolor{orange!30}50.0$^\dagger$" in as_latex(rebuilt)
 
 
 def test_numbers_of_different_threshold_rules_have_no_order(write):
@@ -190,12 +243,12 @@ def test_separation_stands_in_decibels_with_the_mixture_below(write):
     assert lines(rebuilt)["OneAVM"].values == {("MUSIC", "SDR"): 5.123, ("MUSIC", "SAR"): 7.0}
     assert ("MUSIC", "SDR") in lines(rebuilt)["NMF"].daggers  # published: OneAVM 7.38, NMF -0.62
     assert lines(rebuilt, NO_MODEL)["mixture"].values == {("MUSIC", "SDR"): 0.1}
-    assert "5.12" in rebuilt._repr_html_()
+    assert "5.12" in as_html(rebuilt)
 
 
 def test_a_table_says_that_stand_in_and_published_numbers_cannot_be_compared_and_what_the_facts_say(write):
     write("avgn", [{"AP": 61.0}])
-    shown = rebuild(papers.avgn.table1, read_runs())._repr_html_()
+    shown = as_html(rebuild(papers.avgn.table1, read_runs()))
     assert "the two cannot be compared" in shown
     assert "The released boxes and code cannot produce these MUSIC" in shown  # the table's own note
     assert "No run on VGGSound-Instruments, VGGSound-Single" in shown
