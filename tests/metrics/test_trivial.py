@@ -82,6 +82,17 @@ def test_every_tile_has_its_own_centre_and_each_map_one_of_them(size, tiles):
     assert each.max() <= 1
 
 
+def test_a_square_on_the_seam_misses_what_lies_in_the_middle_of_the_tiles():
+    truth = torch.zeros(2, 32, 64)
+    truth[0, 8:24, 8:24] = truth[1, 8:24, 40:56] = 1
+    seam, tiles, each = (
+        average_precision(maps.expand(truth.shape), truth).mean()
+        for maps in (centre((32, 64)), tile_centre((32, 64), (1, 2)), tile_each((32, 64), (1, 2)))
+    )
+    assert seam < tiles < each
+    assert each == 1
+
+
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
 def test_every_rule_takes_the_whole_of_the_whole_image(rule):
     assert rule(whole_image((8, 8))).all()
