@@ -130,7 +130,7 @@ def test_a_notebook_s_preset_depends_on_the_clips_it_found(workspace, tiny_folde
     shutil.copytree(tiny_folder, workspace / "data/tiny")
     path = workspace / "data/tiny/dataset.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"origin": origin}))
-    monkeypatch.setattr("avnb.notebook.pick_device", lambda name: "cuda")
+    monkeypatch.setattr("avnb.datasets.pick_device", lambda name: "cuda")
     settings, _ = start(OfAMethod, {"dataset": "tiny"}, progress=False)
     assert settings.preset == preset
 
@@ -174,7 +174,7 @@ def test_a_misspelt_parameter_of_papermill_stops_with_the_nearest_name():
     cells = (PARAMETERS, "# Parameters\nepcohs = 3\n", SETTINGS)
     said = message(SettingsError, read_parameters, OfAMethod, notebook(*cells))
     assert 'There is no setting "epcohs" in of_a_method. Did you mean "epochs"?' in said
-    assert "batch_size, crop, dataset" in said
+    assert "batch_size, clips_on_gpu, compile, crop, dataset" in said
 
 
 def test_a_misspelt_name_in_the_parameters_cell_stops():
