@@ -470,7 +470,7 @@ def test_optimizer_s_state_lies_in_memory_as_its_weights_do(workspace, fused):
 # ------------------------------------------------------------------------------------------------------------- kill -9
 
 
-def run_script(script: str, *arguments: str | Path, timeout: float = 120) -> str:
+def run_script(script: str, *arguments: str | Path, timeout: float = 300) -> str:
     """Run a script of its own process on one core and return what it printed."""
     done = subprocess.run(
         [sys.executable, "-c", script, *map(str, arguments)],
