@@ -40,9 +40,9 @@ from torch.nn.functional import (
 from avnb.config import Settings, setting
 from avnb.data.clips import Batch, Recipe
 from avnb.models.base import Method, Query, Stage
-from avnb.networks.encoders import FrozenLite, LiteProjection, ResNetFrames, ResNetSound, SlimSound
 from avnb.networks.losses import cosine_maps, multiple_instance_contrastive
-from avnb.networks.spectrograms import LinearLogSpectrogram, LogMel
+from avnb.networks.presets import eyes_and_ears, projection
+from avnb.networks.spectrograms import LinearLogSpectrogram
 
 
 @dataclass(frozen=True)
@@ -105,13 +105,10 @@ class AVGN(Method):
         super().__init__()
         self.settings, self.classes = settings, classes
         dim = settings.dim
-        if settings.preset == "quick":
-            self.trunk, self.listen, self.spectrogram = FrozenLite(), SlimSound(), LogMel()
-            self.project_visual = LiteProjection(self.trunk.channels, dim)
-        else:
-            self.trunk, self.listen = ResNetFrames(32, settings.pretrained), ResNetSound()
-            self.spectrogram = LinearLogSpectrogram(22_050)
-            self.project_visual = nn.Conv2d(self.trunk.channels, dim, 1)
+        self.trunk, self.listen, self.spectrogram = eyes_and_ears(
+            settings.preset, settings.pretrained, LinearLogSpectrogram(22_050)
+        )
+        self.project_visual = projection(self.trunk, dim)
         self.project_audio = nn.Linear(self.listen.channels, dim)
         if not self.class_aware:
             self.CLASSES = ("none",)

@@ -27,19 +27,10 @@ from avnb.config import Settings, setting
 from avnb.data.clips import Batch, Recipe
 from avnb.errors import SettingsError
 from avnb.models.base import Method, Query, Stage
-from avnb.networks.encoders import (
-    FrozenLite,
-    LiteObjects,
-    LiteProjection,
-    ResNetFrames,
-    ResNetObjects,
-    ResNetSound,
-    SlimSound,
-)
+from avnb.networks.encoders import FrozenLite, LiteObjects, ResNetObjects
 from avnb.networks.losses import cosine_maps
-from avnb.networks.spectrograms import LinearLogSpectrogram, LogMel, Resampled
-
-RATE = 22_050  # Hz, of the waveforms that travel through the project
+from avnb.networks.presets import eyes_and_ears, projection
+from avnb.networks.spectrograms import LinearLogSpectrogram
 
 
 @dataclass(frozen=True)
@@ -105,14 +96,13 @@ class EZVSL(Method):
     def __init__(self, settings: EZVSLSettings, classes: int) -> None:
         super().__init__()
         self.settings = settings
+        self.trunk, self.listen, self.spectrogram = eyes_and_ears(
+            settings.preset, settings.pretrained, LinearLogSpectrogram(11_025)
+        )
+        self.project_visual = projection(self.trunk, settings.dim)  # U_v, b_v
         if settings.preset == "quick":
-            self.trunk, self.listen, self.spectrogram = FrozenLite(), SlimSound(), LogMel()
-            self.project_visual = LiteProjection(self.trunk.channels, settings.dim)  # U_v, b_v
             self.objects = LiteObjects()  # f_obj, from the trunk's maps on
         else:
-            self.trunk, self.listen = ResNetFrames(32, settings.pretrained), ResNetSound()
-            self.spectrogram = Resampled(LinearLogSpectrogram(11_025), RATE)
-            self.project_visual = nn.Conv2d(self.trunk.channels, settings.dim, 1)
             self.objects = ResNetObjects() if settings.pretrained else nn.Sequential(FrozenLite(), LiteObjects())
         self.project_audio = nn.Linear(self.listen.channels, settings.dim)  # U_a, b_a
 

@@ -34,10 +34,10 @@ from torch.nn.functional import normalize
 from avnb.config import Settings, setting
 from avnb.data.clips import Batch, Recipe, mix_waveforms
 from avnb.models.base import Method, Query, Stage
-from avnb.networks.encoders import FrozenLite, LiteProjection, ResNetFrames, ResNetSound, SlimSound
-from avnb.networks.spectrograms import LogMel, MixAndLocalizeLogMel
+from avnb.networks.encoders import LiteProjection
+from avnb.networks.presets import RATE, eyes_and_ears
+from avnb.networks.spectrograms import MixAndLocalizeLogMel
 
-RATE = 22_050  # Hz, of the waveforms that travel through the project
 LOUDNESS = 0.1  # root mean square to which the released code brings each waveform
 
 
@@ -107,15 +107,12 @@ class MixAndLocalize(Method):
         super().__init__()
         self.settings = settings
         dim = settings.dim
+        self.trunk, self.listen, self.spectrogram = eyes_and_ears(
+            settings.preset, settings.pretrained, MixAndLocalizeLogMel(), stride=16
+        )
         if settings.preset == "quick":
-            self.trunk, self.listen, self.spectrogram = FrozenLite(), SlimSound(), LogMel()
             self.project_visual = LiteProjection(self.trunk.channels, dim)
         else:
-            from torchaudio.transforms import Resample
-
-            front = MixAndLocalizeLogMel()
-            self.trunk, self.listen = ResNetFrames(16, settings.pretrained), ResNetSound()
-            self.spectrogram = nn.Sequential(Resample(RATE, front.rate), front)
             self.project_visual = nn.Sequential(
                 nn.Conv2d(self.trunk.channels, dim, 1), nn.ReLU(), nn.Conv2d(dim, dim, 1)
             )

@@ -44,12 +44,12 @@ from avnb.data.clips import Batch, Recipe
 from avnb.devices import full_precision
 from avnb.errors import DataError, SettingsError
 from avnb.models.base import Method, Query, Stage
-from avnb.networks.encoders import FrozenLite, LiteProjection, ResNetFrames, ResNetSound, SlimSound
+from avnb.networks.encoders import LiteProjection
 from avnb.networks.losses import cosine_maps, multiple_instance_contrastive
+from avnb.networks.presets import eyes_and_ears
 from avnb.networks.separation_masks import RULES, apply_masks, source_masks
 from avnb.networks.spectrograms import LogMel, OneAvmLogMel, stft
 
-RATE = 22_050  # Hz, of the waveforms that travel through the project
 TOLD = 128  # width of what the decoder is told of the picture
 
 
@@ -114,20 +114,18 @@ class OneAVM(Method):
 
     def __init__(self, settings: OneAVMSettings, classes: int) -> None:
         super().__init__()
-        from torchaudio.transforms import Resample
-
         if not (settings.correspondence or settings.separation or settings.alignment):
             raise SettingsError("correspondence, separation and alignment are all False: there is nothing to learn.")
         self.settings, dim = settings, settings.dim
+        quick = LogMel(rate=11_025, n_fft=1024, hop=260, bins=64, scale="htk")
+        self.trunk, self.listen, front = eyes_and_ears(
+            settings.preset, settings.pretrained, OneAvmLogMel(), quick_front=quick
+        )
+        self.resample, self.spectrogram = front.resample, front.front  # sounds are added at its own rate
         if settings.preset == "quick":
-            self.spectrogram = LogMel(rate=11_025, n_fft=1024, hop=260, bins=64, scale="htk")
-            self.trunk, self.listen = FrozenLite(), SlimSound()
             self.look, seen, columns = LiteProjection(self.trunk.channels, dim), dim, 256
         else:
-            self.spectrogram = OneAvmLogMel()
-            self.trunk, self.listen = ResNetFrames(32, settings.pretrained), ResNetSound()
             self.look, seen, columns = nn.Identity(), self.trunk.channels, 0
-        self.resample = Resample(RATE, self.spectrogram.rate)
         heads = ("global", "local", "mixed")
         self.audio_heads = nn.ModuleDict({name: nn.Linear(self.listen.channels, dim) for name in heads})
         self.visual_heads = nn.ModuleDict({name: nn.Conv2d(seen, dim, 1) for name in heads})

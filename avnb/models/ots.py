@@ -26,10 +26,8 @@ from avnb.config import Settings, setting
 from avnb.data.clips import Batch, Recipe
 from avnb.errors import SettingsError
 from avnb.models.base import Method, Query, Stage
-from avnb.networks.encoders import FrozenLite, ResNetFrames, ResNetSound, SlimSound
-from avnb.networks.spectrograms import DsolLogMel, LogMel
-
-STORE_RATE = 22_050  # Hz of the waveforms that travel through the project
+from avnb.networks.presets import eyes_and_ears
+from avnb.networks.spectrograms import DsolLogMel
 
 
 @dataclass(frozen=True)
@@ -64,8 +62,10 @@ class OTS(Method):
         super().__init__()
         self.settings, self.classes = settings, classes
         dim = settings.dim
+        self.trunk, self.listen, self.spectrogram = eyes_and_ears(
+            settings.preset, settings.pretrained, DsolLogMel(), stride=16, sound_stride=16
+        )
         if settings.preset == "quick":
-            self.trunk, self.listen, self.spectrogram = FrozenLite(), SlimSound(), LogMel()
             self.channels = 256
             # What a fine-tuned last stage of the trunk is in the paper preset, and like it never negative: with
             # LiteProjection in its place k-means finds the classes worse (NMI 0.73 for 0.89), and eq. 4's maps grow.
@@ -75,10 +75,6 @@ class OTS(Method):
                 nn.ReLU(),
             )
         else:
-            from torchaudio.transforms import Resample
-
-            self.trunk, self.listen = ResNetFrames(16, settings.pretrained), ResNetSound(16)
-            self.spectrogram = nn.Sequential(Resample(STORE_RATE, DsolLogMel().rate), DsolLogMel())
             self.channels = self.trunk.channels
             self.last_stage = nn.Identity()
         # Table 3 of DSOL's appendix; the released code has a ReLU between the two layers.

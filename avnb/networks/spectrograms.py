@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from jaxtyping import Complex, Float
 from torch import Tensor, nn
-from torch.nn.functional import pad
+from torch.nn.functional import conv1d, pad
 
 from avnb.devices import full_precision
 from avnb.errors import SettingsError
@@ -59,19 +59,47 @@ class FrontEnd(nn.Module):
 class Resampled(nn.Module):
     """A front end that is given waveforms at ``rate`` Hz and first brings them to its own rate.
 
-    Low-pass filtered, and in full precision also under autocast, whose half precision would drown quiet bins in noise.
     Introduced in notebooks/02_ez_vsl.ipynb.
     """
 
     def __init__(self, front: FrontEnd, rate: int):
-        from torchaudio.transforms import Resample
-
         super().__init__()
         self.resample, self.front = Resample(rate, front.rate), front
 
     def forward(self, waveform: Float[Tensor, "batch time"]) -> Float[Tensor, "batch 1 bins frames"]:
+        return self.front(self.resample(waveform))
+
+
+class Resample(nn.Module):
+    """Waveforms at ``rate`` Hz brought to ``new_rate``, low-pass filtered: torchaudio's filter and its numbers.
+
+    In full precision also under autocast, whose half precision would drown quiet bins in noise, and in whole numbers
+    that Python counts, at which torch.compile does not stop.
+    """
+
+    def __init__(self, rate: int, new_rate: int):
+        from torchaudio.transforms import Resample as Filter
+
+        super().__init__()
+        common = math.gcd(rate, new_rate)
+        self.every, self.phases = rate // common, new_rate // common  # each ``every`` samples become ``phases``
+        made = Filter(rate, new_rate)
+        self.reach = made.width  # of the filter, to either side
+        self.register_buffer("kernel", made.kernel)
+
+    def forward(self, waveform: Float[Tensor, "*batch time"]) -> Float[Tensor, "*batch samples"]:
+        flat = waveform.reshape(-1, 1, waveform.shape[-1])
         with full_precision(waveform.device):
-            return self.front(self.resample(waveform))
+            flat = flat.to(torch.promote_types(flat.dtype, torch.float32))
+            flat = pad(flat, (self.reach, self.reach + self.every))
+            samples = conv1d(flat, self.kernel.to(flat.dtype), stride=self.every)
+        length = -(-self.phases * waveform.shape[-1] // self.every)
+        return samples.mT.reshape(len(flat), -1)[:, :length].reshape(*waveform.shape[:-1], length)
+
+
+def at_rate(front: FrontEnd, rate: int) -> nn.Module:
+    """Return a front end that is given waveforms at ``rate`` Hz: ``front`` itself where that is its rate."""
+    return front if front.rate == rate else Resampled(front, rate)
 
 
 class LinearLogSpectrogram(FrontEnd):

@@ -17,6 +17,7 @@ import avnb.models.avgn as avgn
 from avnb.data.clips import Batch
 from avnb.models.avgn import AVGN, AVGNSettings, SelfAttention
 from avnb.models.base import Query
+from avnb.networks import presets
 from avnb.networks.losses import multiple_instance_contrastive
 
 TOLERANCE = 1e-9
@@ -29,8 +30,8 @@ every_ablation = pytest.mark.parametrize(("class_tokens", "grouping"), ABLATIONS
 @pytest.fixture
 def build(monkeypatch):
     """A function that builds a small AVGN with the given settings."""
-    monkeypatch.setattr(avgn, "FrozenLite", TinyTrunk)
-    monkeypatch.setattr(avgn, "SlimSound", TinySound)
+    monkeypatch.setattr(presets, "FrozenLite", TinyTrunk)
+    monkeypatch.setattr(presets, "SlimSound", TinySound)
 
     def make(**options) -> AVGN:
         torch.manual_seed(3)

@@ -13,7 +13,6 @@ import torch
 from tiny_methods import CLASSES, TinySound, TinyTrunk, dot, in_doubles, random_mixtures, sigmoid, softmax
 from torch import Tensor, nn
 
-import avnb.models.ots as ots
 from avnb.data.clips import Batch, Recipe
 from avnb.errors import SettingsError
 from avnb.models import dsol
@@ -28,6 +27,7 @@ from avnb.models.dsol import (
     name_clusters,
     with_neighbours,
 )
+from avnb.networks import presets
 from avnb.training.fit import _cycle, fit
 from avnb.training.runs import Run, load_weights
 from avnb.viewing import plots
@@ -39,8 +39,8 @@ DIM = 6
 @pytest.fixture
 def build(monkeypatch):
     """A function that builds a small DSOL with the given settings, in a stage, with a dictionary of its own."""
-    monkeypatch.setattr(ots, "FrozenLite", TinyTrunk)
-    monkeypatch.setattr(ots, "SlimSound", TinySound)
+    monkeypatch.setattr(presets, "FrozenLite", TinyTrunk)
+    monkeypatch.setattr(presets, "SlimSound", TinySound)
 
     def make(phase: int = LOCALIZE, classes: int = CLASSES, **options) -> DSOL:
         torch.manual_seed(3)

@@ -21,6 +21,7 @@ from avnb.evaluation.localization import evaluate
 from avnb.evaluation.trials import Trial
 from avnb.models.base import Query
 from avnb.models.ez_vsl import EZVSL, EZVSLSettings, draw_heard, fuse, matching_scores
+from avnb.networks import presets
 from avnb.networks.losses import multiple_instance_contrastive
 from avnb.training.fit import fit
 from avnb.training.runs import Run
@@ -49,8 +50,9 @@ class TinyObjects(nn.Module):
 @pytest.fixture
 def build(monkeypatch):
     """A function that builds a small EZ-VSL with the given settings."""
-    for name, stand_in in (("FrozenLite", TinyTrunk), ("SlimSound", TinySound), ("LiteObjects", TinyObjects)):
-        monkeypatch.setattr(ez_vsl, name, stand_in)
+    monkeypatch.setattr(presets, "FrozenLite", TinyTrunk)
+    monkeypatch.setattr(presets, "SlimSound", TinySound)
+    monkeypatch.setattr(ez_vsl, "LiteObjects", TinyObjects)
 
     def make(**options) -> EZVSL:
         torch.manual_seed(3)

@@ -15,7 +15,6 @@ from tiny_methods import TinySound, TinyTrunk
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-import avnb.models.mix_and_localize as mix_and_localize
 from avnb.data.clips import Batch, Recipe, mix_waveforms
 from avnb.data.mixing import draw_partners, make_batch
 from avnb.evaluation.localization import evaluate
@@ -34,6 +33,7 @@ from avnb.models.mix_and_localize import (
     permutation_loss,
     similarity,
 )
+from avnb.networks import presets
 from avnb.training.fit import fit
 from avnb.training.runs import Run
 
@@ -47,8 +47,8 @@ every_k = pytest.mark.parametrize("k", [2, 3])
 @pytest.fixture
 def build(monkeypatch):
     """A function that builds a small model with the given settings."""
-    monkeypatch.setattr(mix_and_localize, "FrozenLite", TinyTrunk)
-    monkeypatch.setattr(mix_and_localize, "SlimSound", TinySound)
+    monkeypatch.setattr(presets, "FrozenLite", TinyTrunk)
+    monkeypatch.setattr(presets, "SlimSound", TinySound)
 
     def make(**options) -> MixAndLocalize:
         torch.manual_seed(3)

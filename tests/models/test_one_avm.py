@@ -18,6 +18,7 @@ from avnb.data.clips import Batch
 from avnb.errors import DataError, SettingsError
 from avnb.models.base import Query
 from avnb.models.one_avm import Decoder, OneAVM, OneAVMSettings
+from avnb.networks import presets
 from avnb.networks.separation_masks import RULES, apply_masks, ideal_separation, source_masks
 from avnb.networks.spectrograms import stft
 
@@ -62,8 +63,8 @@ class TinyLook(nn.Module):
 @pytest.fixture
 def build(monkeypatch):
     """A function that builds a small OneAVM with the given settings."""
-    monkeypatch.setattr(one_avm, "FrozenLite", TinyTrunk)
-    monkeypatch.setattr(one_avm, "SlimSound", TinySound)
+    monkeypatch.setattr(presets, "FrozenLite", TinyTrunk)
+    monkeypatch.setattr(presets, "SlimSound", TinySound)
     monkeypatch.setattr(one_avm, "LiteProjection", TinyLook)
 
     def make(**options) -> OneAVM:

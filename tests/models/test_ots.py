@@ -10,11 +10,11 @@ import pytest
 import torch
 from tiny_methods import CLASSES, TinySound, TinyTrunk, cosine, in_doubles, random_mixtures, sigmoid
 
-import avnb.models.ots as ots
 from avnb.data.clips import Batch, Recipe
 from avnb.errors import SettingsError
 from avnb.models.base import Query
 from avnb.models.ots import OTS, OTSSettings, matching_loss
+from avnb.networks import presets
 from avnb.training.fit import fit
 from avnb.training.runs import Run
 
@@ -25,8 +25,8 @@ DIM = 6
 @pytest.fixture
 def build(monkeypatch):
     """A function that builds a small OTS with the given settings."""
-    monkeypatch.setattr(ots, "FrozenLite", TinyTrunk)
-    monkeypatch.setattr(ots, "SlimSound", TinySound)
+    monkeypatch.setattr(presets, "FrozenLite", TinyTrunk)
+    monkeypatch.setattr(presets, "SlimSound", TinySound)
 
     def make(**options) -> OTS:
         torch.manual_seed(3)
@@ -127,7 +127,7 @@ def test_the_paper_preset_hears_16_kilohertz_and_sees_at_stride_16():
     torch.manual_seed(0)
     method = OTS(settings, CLASSES).eval()
     with torch.no_grad():
-        image = method.spectrogram(torch.randn(1, ots.STORE_RATE))
-        maps = method.localize(Query(torch.zeros(1, 3, 64, 96, dtype=torch.uint8), torch.randn(1, ots.STORE_RATE)))
+        image = method.spectrogram(torch.randn(1, presets.RATE))
+        maps = method.localize(Query(torch.zeros(1, 3, 64, 96, dtype=torch.uint8), torch.randn(1, presets.RATE)))
     assert image.shape == (1, 1, 64, 201)  # DSOL: 201 x 64 of one second
     assert maps.shape == (1, 1, 4, 6)
