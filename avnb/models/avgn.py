@@ -36,13 +36,17 @@ from torch.nn.functional import (
     normalize,
     scaled_dot_product_attention,
 )
+from torch.utils.checkpoint import checkpoint
 
 from avnb.config import Settings, setting
 from avnb.data.clips import Batch, Recipe
+from avnb.devices import in_full_precision, widened
 from avnb.models.base import Method, Query, Stage
 from avnb.networks.losses import cosine_maps, multiple_instance_contrastive
 from avnb.networks.presets import eyes_and_ears, projection
 from avnb.networks.spectrograms import LinearLogSpectrogram
+
+HELD = 2**25  # numbers of a product that are held at once (128 MB); what is larger is computed in parts
 
 
 @dataclass(frozen=True)
@@ -173,6 +177,7 @@ class AVGN(Method):
             terms |= {name: self.classes * terms[name] for name in ("audio", "visual", "token") if name in terms}
         return {"total": sum(terms.values()), **terms}
 
+    @in_full_precision
     def localization_loss(
         self,
         visual: Float[Tensor, "batch dim rows columns"],
@@ -189,12 +194,19 @@ class AVGN(Method):
             )
         # Every image m under the class c that sounds in anchor b: cos(g_c^a of b, f_p of m times g_c^v of m), without
         # ever holding the [batch, batch, sources, dim, positions] products.
-        f_v = visual.flatten(2)
-        gates = g_v[:, source_classes]  # [m, b, n, dim]
-        weighted = einsum(normalize(anchor, dim=2), gates, "b n d, m b n d -> m b n d")
-        product = einsum(weighted, f_v, "m b n d, m d p -> m b n p")
+        f_v, anchor = visual.flatten(2), normalize(anchor, dim=2)
         length = einsum(g_v.square(), f_v.square(), "m c d, m d p -> m c p").clamp_min(1e-12).rsqrt()
-        score = (product * length[:, source_classes]).amax(dim=3) / self.settings.temperature
+        parts = max(1, len(visual) * anchor.numel() // HELD)  # the products grow with the square of the batch
+        score = torch.cat(
+            [
+                checkpoint(_best_gated, *part, g_v, f_v, length, use_reentrant=False)
+                if parts > 1
+                else _best_gated(*part, g_v, f_v, length)
+                for part in zip(anchor.chunk(parts), source_classes.chunk(parts), strict=True)
+            ],
+            dim=1,
+        )
+        score = score / self.settings.temperature
         own = torch.arange(len(score), device=score.device)
         sources = source_classes.shape[1]
         loss = cross_entropy(rearrange(score, "m b n -> (b n) m"), own.repeat_interleave(sources))
@@ -213,7 +225,11 @@ class AVGN(Method):
             classes = torch.arange(self.classes, device=audio.device).expand(len(audio), -1)
         if not self.class_aware:
             return cosine_maps(audio[:, None], visual[:, None]).expand(-1, classes.shape[1], -1, -1)
-        return cosine_maps(_of_classes(g_a, classes), self.gated(visual, g_v, classes))
+        parts = max(1, visual.numel() * classes.shape[1] // HELD)
+        maps = [
+            cosine_maps(_of_classes(g_a, part), self.gated(visual, g_v, part)) for part in classes.chunk(parts, dim=1)
+        ]
+        return torch.cat(maps, dim=1)
 
     def gated(
         self,
@@ -234,7 +250,7 @@ class AVGN(Method):
         tokens = _scaled(self.tokens, dim=1).expand(len(f_a), -1, -1)
         c_a = self.attend_audio(f_a, tokens)[1] if self.settings.class_tokens else tokens
         g_a = self.group_audio(f_a, c_a) if self.settings.grouping else c_a
-        return torch.sigmoid(self.audio_present(g_a)[..., 0])
+        return torch.sigmoid(widened(self.audio_present(g_a)[..., 0]))  # half precision has 1.0 from 6.2 on
 
     def embed(self, batch: Batch) -> dict[str, Tensor]:
         """Return the class-aware "audio" and "visual" vectors of the sounding classes, [batch, sources, dim]."""
@@ -317,6 +333,20 @@ class Grouping(nn.Module):
         elif self.normaliser == "plus_one":
             gathered = gathered / (total + 1)
         return tokens + self.out(gathered)
+
+
+def _best_gated(
+    anchor: Float[Tensor, "anchors sources dim"],
+    classes: Int[Tensor, "anchors sources"],
+    g_v: Float[Tensor, "images classes dim"],
+    f_v: Float[Tensor, "images dim positions"],
+    length: Float[Tensor, "images classes positions"],
+) -> Float[Tensor, "images anchors sources"]:
+    """Return the cosine of each anchor and the best position of every image, gated with the anchor's class."""
+    gates = g_v[:, classes]  # [m, b, n, dim]
+    weighted = einsum(anchor, gates, "b n d, m b n d -> m b n d")
+    product = einsum(weighted, f_v, "m b n d, m d p -> m b n p")
+    return (product * length[:, classes]).amax(dim=3)
 
 
 def _scaled(x: Tensor, dim: int) -> Tensor:

@@ -32,7 +32,7 @@ Where the paper is silent or the released code differs, the setting says so:
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from einops import einsum
@@ -42,6 +42,7 @@ from torch.nn.functional import adaptive_max_pool2d, cross_entropy, kl_div, max_
 
 from avnb.config import setting
 from avnb.data.clips import Batch, Recipe
+from avnb.devices import full_precision, widened
 from avnb.errors import SettingsError
 from avnb.metrics.clustering import k_means, nmi
 from avnb.models.base import Ablations, Examples, Query, Stage
@@ -144,7 +145,8 @@ class DSOL(OTS):
         self.audio_class = nn.Linear(self.listen.channels, self.clusters)
         if settings.affine:
             self.map_scale, self.map_shift = nn.Parameter(torch.ones(())), nn.Parameter(torch.zeros(()))
-        self.register_buffer("phase", torch.tensor(LOCALIZE))
+        self.register_buffer("phase", torch.tensor(LOCALIZE))  # what a run keeps of `doing`
+        self.doing = LOCALIZE  # a plain number: to ask a buffer is to wait for the GPU
         self.register_buffer("centres", torch.zeros(self.clusters, self.channels))  # of what k-means was given
         self.register_buffer("dictionary", torch.zeros(self.clusters, self.channels))  # d^k
         self.register_buffer("named", torch.zeros(classes, self.clusters))  # 1 where the cluster is of the class
@@ -153,6 +155,16 @@ class DSOL(OTS):
         teacher = copy.deepcopy(self).requires_grad_(False).eval()
         teacher.CLASSES = ("none",)  # its phase is never told: it localizes
         self.teacher = teacher
+
+    def enter(self, phase: int) -> None:
+        """Go on with another phase of the training."""
+        self.doing = phase
+        self.phase.fill_(phase)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *rest: Any) -> None:
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+        if f"{prefix}phase" in state_dict:
+            self.doing = int(state_dict[f"{prefix}phase"])
 
     def train(self, mode: bool = True) -> "DSOL":
         super().train(mode)
@@ -255,12 +267,12 @@ class DSOL(OTS):
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Eq. 1 ("loc") or "class_audio" and "class_visual" in stage one, eq. 8 ("match" is eq. 7) in stage two."""
         heard, seen = self.hear(batch.mixture), self.see(batch.frames, batch.features)
-        if self.phase == CLASSIFY:
+        if self.doing == CLASSIFY:
             together = self.settings.audio_examples == "mixed"
             crowd = self.hear(batch.mixture + batch.mixture.roll(1, dims=0)) if together else None
             return self.classification_loss(heard, seen, self.teacher.assign(batch), crowd)
         terms, weights = {}, {"match": 1.0, "loc": 1.0}
-        if self.phase == MATCH:
+        if self.doing == MATCH:
             weights["loc"] = self.settings.localization_weight
             if self.settings.consistency:
                 shares = self.class_maps(heard, seen).mean(dim=(2, 3)).log_softmax(dim=1)  # eq. 6
@@ -269,7 +281,7 @@ class DSOL(OTS):
                 terms["match"] = divergence(shares, target, self.settings.kl_direction, self.settings.kl_reduction)
         if weights["loc"] > 0:
             pairs = self.match_all(heard, seen)
-            parts = 2 if self.phase == MATCH and self.settings.quadrants else 1
+            parts = 2 if self.doing == MATCH and self.settings.quadrants else 1
             terms["loc"] = matching_loss(adaptive_max_pool2d(pairs, parts).flatten(2), self.settings.negatives)
         return {"total": sum(weights[name] * value for name, value in terms.items()), **terms}
 
@@ -281,7 +293,7 @@ class DSOL(OTS):
         A class is the sum of its clusters, and 0 everywhere where it has none. In stage one there is one map, the
         sounding area, for whatever is asked.
         """
-        if self.phase != MATCH:
+        if self.doing != MATCH:
             return super().localize(query)
         maps = self.class_maps(self.hear(query.mixture), self.see(query.frames, query.features))
         shares = (self.settings.softmax_scale * maps).softmax(dim=1)
@@ -292,7 +304,11 @@ class DSOL(OTS):
 
     def recognize(self, mixture: Float[Tensor, "batch time"]) -> Float[Tensor, "batch classes"] | None:
         """Return how much of p_a is each class's; None in stage one."""
-        return self.hear_clusters(mixture) @ self.named.T if self.phase == MATCH else None
+        if self.doing != MATCH:
+            return None
+        shares = self.hear_clusters(mixture)
+        with full_precision(shares.device):
+            return widened(shares) @ self.named.T
 
     def embed(self, batch: Batch) -> dict[str, Tensor]:
         """Return "audio" g, "visual" o and "image", the mean of f over the whole picture, each [batch, 1, channels]."""
@@ -322,7 +338,7 @@ class DSOL(OTS):
 
     def begin_localizing(self, batches: Examples) -> None:
         """Go on with eq. 1."""
-        self.phase.fill_(LOCALIZE)
+        self.enter(LOCALIZE)
 
     @torch.no_grad()
     def begin_classifying(self, batches: Examples) -> None:
@@ -340,7 +356,7 @@ class DSOL(OTS):
         for layer in (self.visual_class, self.audio_class):
             nn.init.normal_(layer.weight, std=0.01)
             nn.init.zeros_(layer.bias)
-        self.phase.fill_(CLASSIFY)
+        self.enter(CLASSIFY)
 
     @torch.no_grad()
     def begin_matching(self, batches: Examples) -> None:
@@ -349,7 +365,7 @@ class DSOL(OTS):
         self.remember()
         objects = torch.cat([self.teacher.find_objects(batch) for batch in solos_of(batches, self)])
         self.write_dictionary(objects, labels)
-        self.phase.fill_(MATCH)
+        self.enter(MATCH)
 
 
 def solos_of(batches: Examples, method: DSOL) -> Iterator[Batch]:

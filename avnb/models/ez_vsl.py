@@ -18,17 +18,17 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from einops import einsum
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, interpolate, normalize
+from torch.nn.functional import cross_entropy, interpolate
 
 from avnb.config import Settings, setting
 from avnb.data.clips import Batch, Recipe
+from avnb.devices import in_full_precision
 from avnb.errors import SettingsError
 from avnb.models.base import Method, Query, Stage
 from avnb.networks.encoders import FrozenLite, LiteObjects, ResNetObjects
-from avnb.networks.losses import cosine_maps
+from avnb.networks.losses import all_cosines, cosine_maps, pair_cosines
 from avnb.networks.presets import eyes_and_ears, projection
 from avnb.networks.spectrograms import LinearLogSpectrogram
 
@@ -166,6 +166,7 @@ class EZVSL(Method):
         return [Stage("train", self.settings.epochs, (Recipe(),))]
 
 
+@in_full_precision
 def matching_scores(
     audio: Float[Tensor, "sounds dim"], visual: Float[Tensor, "pictures dim rows columns"], matching: str = "max"
 ) -> Float[Tensor, "sounds pictures"]:
@@ -175,10 +176,9 @@ def matching_scores(
     "max_pooled" the cosine with the maximum of the positions' vectors, which lies at no position.
     Introduced in notebooks/02_ez_vsl.ipynb.
     """
-    audio = normalize(audio, dim=1)
     if matching == "max_pooled":
-        return audio @ normalize(visual.amax(dim=(2, 3)), dim=1).T
-    similarity = einsum(audio, normalize(visual, dim=1), "a d, v d h w -> a v h w")
+        return pair_cosines(audio, visual.amax(dim=(2, 3)))
+    similarity = all_cosines(audio, visual)
     return similarity.amax(dim=(2, 3)) if matching == "max" else similarity.mean(dim=(2, 3))
 
 

@@ -33,6 +33,7 @@ from torch.nn.functional import normalize
 
 from avnb.config import Settings, setting
 from avnb.data.clips import Batch, Recipe, mix_waveforms
+from avnb.devices import in_full_precision
 from avnb.models.base import Method, Query, Stage
 from avnb.networks.encoders import LiteProjection
 from avnb.networks.presets import RATE, eyes_and_ears
@@ -174,7 +175,8 @@ class MixAndLocalize(Method):
         earliest = min(window, time // 2)
         start = torch.full(sources.shape[:2], time // 2, device=sources.device)
         if self.training:
-            start = torch.randint(earliest, max(time - window, earliest) + 1, start.shape, device=sources.device)
+            # Drawn on the CPU, so that a seed draws the same on every device.
+            start = torch.randint(earliest, max(time - window, earliest) + 1, start.shape).to(sources.device)
         place = (start[..., None] + torch.arange(window, device=sources.device)) % time
         first, second = sources[..., :window], sources.gather(2, place)
         return mix_waveforms(first, self.settings.sound), mix_waveforms(second, self.settings.sound)
@@ -210,6 +212,7 @@ class MixAndLocalize(Method):
 # ------------------------------------------------------------------------------------------------------- the objectives
 
 
+@in_full_precision
 def similarity(
     pictures: Float[Tensor, "graphs images dim rows columns"], sounds: Float[Tensor, "graphs sounds dim"]
 ) -> Float[Tensor, "graphs images sounds"]:
@@ -253,6 +256,7 @@ def cycle_accuracy(walk: Float[Tensor, "graphs nodes nodes"]) -> Float[Tensor, "
     return (walk.argmax(dim=2) == own).float().mean()
 
 
+@in_full_precision
 def mixed_correspondence_loss(
     pictures: Float[Tensor, "graphs images dim rows columns"],
     sounds: Float[Tensor, "graphs sounds dim"],
@@ -298,8 +302,9 @@ def join_alike(
         alike = (vectors @ vectors.mT).masked_fill(~others, -torch.inf).flatten(1).argmax(dim=1)
         first, second = alike // left, alike % left
         groups[rows, first] += groups[rows, second]
-        kept = torch.arange(left, device=maps.device) != second[:, None]
-        groups = groups[kept].view(batch, left - 1, heads)
+        kept = torch.arange(left - 1, device=maps.device).expand(batch, -1)
+        kept = kept + (kept >= second[:, None])  # all but the second
+        groups = groups.gather(1, kept[..., None].expand(-1, -1, heads))
     shares = groups / groups.sum(dim=2, keepdim=True)
     return einsum(shares, maps, "b g k, b k h w -> b g h w")
 

@@ -17,15 +17,15 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from einops import einsum
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
-from torch.nn.functional import normalize, softplus
+from torch.nn.functional import softplus
 
 from avnb.config import Settings, setting
 from avnb.data.clips import Batch, Recipe
 from avnb.errors import SettingsError
 from avnb.models.base import Method, Query, Stage
+from avnb.networks.losses import all_cosines, own_cosines
 from avnb.networks.presets import eyes_and_ears
 from avnb.networks.spectrograms import DsolLogMel
 
@@ -98,15 +98,13 @@ class OTS(Method):
         self, heard: Float[Tensor, "batch heard"], seen: Float[Tensor, "batch seen rows columns"]
     ) -> Float[Tensor, "batch rows columns"]:
         """Return the logits of l(g(a), f(v)): each sound against its own picture."""
-        audio, visual = normalize(self.project_audio(heard), dim=1), normalize(self.project_visual(seen), dim=1)
-        return self.scale * einsum(audio, visual, "b d, b d h w -> b h w")
+        return self.scale * own_cosines(self.project_audio(heard), self.project_visual(seen))
 
     def match_all(
         self, heard: Float[Tensor, "batch heard"], seen: Float[Tensor, "batch seen rows columns"]
     ) -> Float[Tensor, "sounds pictures rows columns"]:
         """Return the logits of l(g(a_i), f(v_j)): each sound against every picture of the batch."""
-        audio, visual = normalize(self.project_audio(heard), dim=1), normalize(self.project_visual(seen), dim=1)
-        return self.scale * einsum(audio, visual, "i d, j d h w -> i j h w")
+        return self.scale * all_cosines(self.project_audio(heard), self.project_visual(seen))
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """DSOL's eq. 1, "loc"."""
@@ -141,8 +139,14 @@ def matching_loss(logits: Float[Tensor, "sounds pictures parts"], negatives: str
     if len(logits) < 2:
         raise SettingsError("A mismatch takes a second clip: batch_size must be at least 2.")
     matched = logits.amax(dim=2).diagonal()
-    if negatives == "one":
-        mismatched = logits.roll(1, dims=0).diagonal()
-    else:
-        mismatched = logits[~torch.eye(len(logits), dtype=torch.bool, device=logits.device)]
+    mismatched = logits.roll(1, dims=0).diagonal() if negatives == "one" else _off_diagonal(logits)
     return (softplus(-matched).mean() + softplus(mismatched).mean()) / 2  # BCE of a logit for y = 1 and y = 0
+
+
+def _off_diagonal(pairs: Float[Tensor, "rows rows parts"]) -> Float[Tensor, "others parts"]:
+    """Return all but the pairs of a row with itself, row after row.
+
+    A boolean mask would do the same, but its length is a value that a GPU has to be waited for.
+    """
+    count, _, parts = pairs.shape  # the diagonal's places are count + 1 apart: cut there, every row ends with one
+    return pairs.reshape(-1, parts)[1:].view(count - 1, count + 1, parts)[:, :-1].reshape(-1, parts)

@@ -6,6 +6,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
+from avnb.devices import in_full_precision
+
 
 def cosine_maps(
     audio: Float[Tensor, "batch sources dim"], visual: Float[Tensor, "batch sources dim height width"]
@@ -17,6 +19,31 @@ def cosine_maps(
     return einsum(normalize(audio, dim=2), normalize(visual, dim=2), "b n d, b n d h w -> b n h w")
 
 
+@in_full_precision
+def own_cosines(
+    audio: Float[Tensor, "batch dim"], visual: Float[Tensor, "batch dim height width"]
+) -> Float[Tensor, "batch height width"]:
+    """Return the cosine between each sound's vector and every position of its own picture, in -1..1."""
+    return einsum(normalize(audio, dim=1), normalize(visual, dim=1), "b d, b d h w -> b h w")
+
+
+@in_full_precision
+def pair_cosines(
+    audio: Float[Tensor, "sounds dim"], visual: Float[Tensor, "pictures dim"]
+) -> Float[Tensor, "sounds pictures"]:
+    """Return the cosine between the vectors of each sound and of every picture, in -1..1."""
+    return normalize(audio, dim=1) @ normalize(visual, dim=1).T
+
+
+@in_full_precision
+def all_cosines(
+    audio: Float[Tensor, "sounds dim"], visual: Float[Tensor, "pictures dim height width"]
+) -> Float[Tensor, "sounds pictures height width"]:
+    """Return the cosine between each sound's vector and every position of every picture, in -1..1."""
+    return einsum(normalize(audio, dim=1), normalize(visual, dim=1), "a d, v d h w -> a v h w")
+
+
+@in_full_precision
 def multiple_instance_contrastive(
     audio: Float[Tensor, "batch sources dim"],
     visual: Float[Tensor, "batch sources dim height width"],

@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 import torch
 from tiny_methods import CLASSES, TinySound, TinyTrunk, cosine, dot, in_doubles, random_mixtures, softmax
-from torch import nn
+from torch import Tensor, nn
 
 import avnb.models.avgn as avgn
 from avnb.data.clips import Batch
@@ -428,3 +428,46 @@ def test_no_gradient_reaches_the_frozen_trunk():
     assert trained_step(method, batch) == []
     assert all(value.grad is None for value in method.trunk.parameters())
     assert all(torch.equal(value, before[name]) for name, value in method.trunk.state_dict().items())
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_a_loss_in_parts_is_the_loss_at_once(build, monkeypatch, both):
+    """Eq. 10's products grow with the square of the batch; in parts they are computed anew in the backward pass."""
+    found = []
+    for held in (avgn.HELD, 100):
+        monkeypatch.setattr(avgn, "HELD", held)
+        method, batch = in_doubles(build(both_directions=both), random_batch())
+        method.loss(batch)["loc"].backward()
+        found.append({name: value.grad for name, value in method.named_parameters() if value.grad is not None})
+        assert len(found[-1]) > 10
+    for name, gradient in found[0].items():
+        torch.testing.assert_close(found[1][name], gradient, rtol=0, atol=1e-12)
+
+
+def test_a_loss_in_parts_keeps_less_for_the_backward_pass(build, monkeypatch):
+    def numbers(held: int) -> int:
+        monkeypatch.setattr(avgn, "HELD", held)
+        method, batch = in_doubles(build(), random_batch(batch=48))
+        _, visual, g_a, g_v = method(batch.frames, batch.mixture, batch.features)
+        kept: dict[int, Tensor] = {}  # by place in memory: what is kept twice takes no more
+        with torch.autograd.graph.saved_tensors_hooks(lambda x: kept.setdefault(x.data_ptr(), x), lambda x: x):
+            method.localization_loss(visual, g_a, g_v, batch.source_classes)
+        return sum(value.numel() for value in kept.values())
+
+    at_once = numbers(avgn.HELD)
+    assert numbers(2_000) < at_once / 2
+
+
+def test_maps_of_many_classes_in_parts_are_the_maps_at_once(build, monkeypatch):
+    batch, method = random_batch(), build().eval()
+    at_once = method.localize(Query(batch.frames, batch.mixture))
+    monkeypatch.setattr(avgn, "HELD", 100)
+    torch.testing.assert_close(method.localize(Query(batch.frames, batch.mixture)), at_once)
+
+
+def test_a_probability_is_below_one_where_half_precision_has_no_other(build):
+    method = build().eval()
+    nn.init.zeros_(method.audio_present.weight), nn.init.constant_(method.audio_present.bias, 7.0)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        heard = method.recognize(random_batch().mixture)
+    assert (heard < 1).all()

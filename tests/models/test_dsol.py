@@ -45,7 +45,7 @@ def build(monkeypatch):
     def make(phase: int = LOCALIZE, classes: int = CLASSES, **options) -> DSOL:
         torch.manual_seed(3)
         method = DSOL(DSOLSettings(preset="quick", device="cpu", dim=DIM, **options).resolve("cpu"), classes)
-        method.phase.fill_(phase)
+        method.enter(phase)
         generator = torch.Generator().manual_seed(1)
         for network in (method, method.teacher):
             for name, bias in (("dictionary", 0.5), ("centres", 0.0)):
@@ -211,7 +211,7 @@ def test_stage_two_is_eqs_6_to_8_written_as_loops(build, direction, reduction, w
     terms = method.loss(batch)
     assert terms["match"].item() == pytest.approx(expected, abs=TOLERANCE)
     if weight:
-        method.phase.fill_(LOCALIZE)
+        method.enter(LOCALIZE)
         loc = method.loss(batch)["loc"].item()  # eq. 1, which test_ots writes as loops
         assert terms["loc"].item() == pytest.approx(loc, abs=TOLERANCE)
         expected += weight * loc
@@ -379,7 +379,7 @@ def test_without_alternation_the_same_epochs_come_in_one_turn_and_the_networks_a
 def test_gradients_reach_every_trained_parameter_in_one_of_the_stages(build):
     method = build(affine=True).train()
     for phase in (LOCALIZE, CLASSIFY, MATCH):
-        method.phase.fill_(phase)
+        method.enter(phase)
         method.loss(random_batch(sources=1 if phase < MATCH else 2))["total"].backward()
     trained = [(name, weight) for name, weight in method.named_parameters() if weight.requires_grad]
     assert [name for name, weight in trained if weight.grad is None or not weight.grad.any()] == []

@@ -490,3 +490,10 @@ def test_separate_batches_of_the_store_are_understood(build, tiny_store):
     assert len(apart.frames) == 6
     assert torch.equal(apart.mixture[0], mix_waveforms(apart.source_waveforms)[0])
     assert math.isfinite(method.loss(apart)["total"].item())
+
+
+def test_windows_are_drawn_on_the_cpu_whatever_the_device(build):
+    """A seed hears the same windows on a GPU; "meta" stands for one."""
+    method, before = build().train(), torch.get_rng_state()
+    method.mixtures(torch.zeros(2, 2, 12_000, device="meta"))
+    assert not torch.equal(torch.get_rng_state(), before)

@@ -17,8 +17,9 @@ import avnb.models.one_avm as one_avm
 from avnb.data.clips import Batch
 from avnb.errors import DataError, SettingsError
 from avnb.models.base import Query
-from avnb.models.one_avm import Decoder, OneAVM, OneAVMSettings
+from avnb.models.one_avm import OneAVM, OneAVMSettings
 from avnb.networks import presets
+from avnb.networks.mask_decoder import Decoder
 from avnb.networks.separation_masks import RULES, apply_masks, ideal_separation, source_masks
 from avnb.networks.spectrograms import stft
 

@@ -13,7 +13,7 @@ from tiny_methods import CLASSES, TinySound, TinyTrunk, cosine, in_doubles, rand
 from avnb.data.clips import Batch, Recipe
 from avnb.errors import SettingsError
 from avnb.models.base import Query
-from avnb.models.ots import OTS, OTSSettings, matching_loss
+from avnb.models.ots import OTS, OTSSettings, _off_diagonal, matching_loss
 from avnb.networks import presets
 from avnb.training.fit import fit
 from avnb.training.runs import Run
@@ -131,3 +131,8 @@ def test_the_paper_preset_hears_16_kilohertz_and_sees_at_stride_16():
         maps = method.localize(Query(torch.zeros(1, 3, 64, 96, dtype=torch.uint8), torch.randn(1, presets.RATE)))
     assert image.shape == (1, 1, 64, 201)  # DSOL: 201 x 64 of one second
     assert maps.shape == (1, 1, 4, 6)
+
+
+def test_pairs_of_two_clips_are_all_but_the_diagonal_row_after_row():
+    pairs = torch.randn(5, 5, 3)
+    assert torch.equal(_off_diagonal(pairs), pairs[~torch.eye(5, dtype=torch.bool)])

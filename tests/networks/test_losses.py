@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from avnb.networks.losses import cosine_maps, multiple_instance_contrastive
+from avnb.models import mix_and_localize
+from avnb.models.ez_vsl import matching_scores
+from avnb.networks.losses import all_cosines, cosine_maps, multiple_instance_contrastive, own_cosines, pair_cosines
 
 TOLERANCE = 1e-9
 
@@ -99,3 +101,28 @@ def test_cosine_maps_stay_within_one_and_are_zero_for_an_empty_vector():
     maps = cosine_maps(audio, visual)
     assert maps[0, 0, 0, 0] == 0
     assert maps.abs().max() <= 1
+
+
+SCORES = {
+    "own": own_cosines,
+    "all": all_cosines,
+    "pair": lambda audio, visual: pair_cosines(audio, visual[..., 0, 0]),
+    "matching": matching_scores,
+    "contrast": lambda audio, visual: multiple_instance_contrastive(audio[:, None], visual[:, None], 0.03, True),
+    "walk": lambda audio, visual: mix_and_localize.similarity(visual[None], audio[None]),
+    "correspondence": lambda audio, visual: mix_and_localize.mixed_correspondence_loss(
+        visual.unflatten(0, (2, 2)), audio.unflatten(0, (2, 2)), 0.07
+    ),
+}
+
+
+@pytest.mark.parametrize("scores", SCORES.values(), ids=SCORES)
+def test_scores_are_counted_in_full_precision_under_autocast(scores):
+    """Divided by a temperature of 0.03, what bfloat16 rounds off a cosine is a tenth in a logit."""
+    generator = torch.Generator().manual_seed(0)
+    audio, visual = (torch.randn(4, 32, *rest, generator=generator).bfloat16() for rest in ((), (3, 5)))
+    whole = scores(audio.float(), visual.float())
+    with torch.autocast("cpu", torch.bfloat16):
+        cast = scores(audio, visual)
+    assert cast.dtype == torch.float32
+    assert torch.equal(cast, whole)
