@@ -196,16 +196,14 @@ class AVGN(Method):
         # ever holding the [batch, batch, sources, dim, positions] products.
         f_v, anchor = visual.flatten(2), normalize(anchor, dim=2)
         length = einsum(g_v.square(), f_v.square(), "m c d, m d p -> m c p").clamp_min(1e-12).rsqrt()
-        parts = max(1, len(visual) * anchor.numel() // HELD)  # the products grow with the square of the batch
-        score = torch.cat(
-            [
-                checkpoint(_best_gated, *part, g_v, f_v, length, use_reentrant=False)
-                if parts > 1
-                else _best_gated(*part, g_v, f_v, length)
-                for part in zip(anchor.chunk(parts), source_classes.chunk(parts), strict=True)
-            ],
-            dim=1,
-        )
+        parts = len(visual) * anchor.numel() // HELD  # the products grow with the square of the batch
+        if parts < 2:
+            score = _best_gated(anchor, source_classes, g_v, f_v, length)
+        else:
+            pieces = zip(anchor.chunk(parts), source_classes.chunk(parts), strict=True)
+            score = torch.cat(
+                [checkpoint(_best_gated, *piece, g_v, f_v, length, use_reentrant=False) for piece in pieces], dim=1
+            )
         score = score / self.settings.temperature
         own = torch.arange(len(score), device=score.device)
         sources = source_classes.shape[1]
