@@ -57,10 +57,10 @@ class Findings:
     """The rows of the report, written after each so that a run that is stopped leaves what it found."""
 
     def __init__(self, path: Path) -> None:
-        self.path, self.rows = path, []
+        self.path, self.rows, self.began = path, [], time.perf_counter()
 
     def add(self, section: str, **row: Any) -> None:
-        self.rows.append({"section": section, **row})
+        self.rows.append({"section": section, "at": round(time.perf_counter() - self.began, 1), **row})
         print(json.dumps(self.rows[-1], default=str), flush=True)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.path.write_text(json.dumps(self.rows, indent=1, default=str) + "\n", encoding="utf-8")

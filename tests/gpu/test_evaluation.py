@@ -20,7 +20,8 @@ def test_rows(name, standin, findings):
     on_gpu.load_state_dict(on_cpu.state_dict())
     largest = 0.0
     for trial in trials_of(standin, 12 if DRY else 24)[:2]:
-        rows = [evaluate(method, standin, trial, progress=False)[0] for method in (on_gpu, on_cpu)]
+        asked = on_cpu.CLASSES[0]  # its own classes are near a tie while it is untrained
+        rows = [evaluate(method, standin, trial, asked, progress=False)[0] for method in (on_gpu, on_cpu)]
         for there, here in zip(*rows, strict=True):
             assert there["method"] == here["method"]
             apart = [abs(there[key] - here[key]) for key in ("AP", "CAP", "PIAP", "AUC") if key in here]

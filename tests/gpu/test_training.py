@@ -16,7 +16,7 @@ from avnb.training.fit import fit
 from avnb.training.runs import Run
 from avnb.training.trained import train
 
-EPOCHS = 2 if DRY else 60
+EPOCHS = 2 if DRY else 40
 SHOWN = ("method", "subset", "geometry", "classes", "AP", "CAP", "PIAP", "clips")
 
 
