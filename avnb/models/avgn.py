@@ -1,5 +1,7 @@
 """AVGN: class tokens gather, from the sound and from the picture, what belongs to each class (Mo and Tian, CVPR 2023).
 
+https://arxiv.org/abs/2303.17056
+
 Every class owns a learnable token. Self-attention shows the tokens the mixture's sound and the picture's positions
 (section 3.2, AVCT); a grouping block then adds to each token what is assigned to it (section 3.3, AVG). The resulting
 class-aware vectors g_i^a and g_i^v say whether class i sounds, whether it is seen and, by their cosine with the

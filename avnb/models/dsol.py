@@ -1,5 +1,7 @@
 """DSOL: learn what sounds alone, then find it in a crowd (Hu et al., NeurIPS 2020).
 
+https://arxiv.org/abs/2010.05466
+
 Stage one, on solos: sound and picture are matched (eq. 1, OTS), the matching area cuts the object out of the picture
 (eq. 2), k-means sorts the objects into a dictionary (eq. 3), and its clusters are labels that both networks learn to
 name; localization and classification take turns. Stage two, on mixtures: the dictionary finds every object it knows

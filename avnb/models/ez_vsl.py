@@ -1,5 +1,7 @@
 """EZ-VSL: a sound belongs to the best-matching position of its own picture (Mo and Morgado, ECCV 2022).
 
+https://arxiv.org/abs/2203.09324
+
 Sound and picture are projected into one space (eq. 1). A picture is a bag of positions of which at least one shows the
 source, so the sound is compared with the best position of its own picture and of every other (eqs. 2-5); no region is
 ever called sounding or silent. To locate (eq. 6), the cosine at each position is shown, and joined with a prior that

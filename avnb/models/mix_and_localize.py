@@ -1,5 +1,7 @@
 """Mix-and-Localize: a random walk between sounds and pictures that should end where it began (Hu et al., CVPR 2022).
 
+https://arxiv.org/abs/2211.15058
+
 A mixture of k clips is heard by k heads, each of which gives one sound vector. A walker goes from a head to one of the
 k pictures and back to a head; the network is trained so that it returns to where it started, which it can only do if
 the heads hear different sources and each source finds its own picture. No label and no known pairing is used: the

@@ -1,5 +1,7 @@
 """OneAVM: one network that localizes, separates and recognizes what sounds (Mo and Morgado, ICML 2023).
 
+https://arxiv.org/abs/2305.19458
+
 One encoder looks, one listens, and three objectives share them. Correspondence and localization (CL, eqs. 1-2) match a
 sound with its picture as a whole and at its best position. Mixed audio separation (MAS, eqs. 3-4) adds two sounds and
 lets a U-Net decoder, told by a picture which of the two is meant, mask the mixture. Mixed visual alignment (MVA, eq. 5)

@@ -6,6 +6,7 @@ title = "Audio-Visual Grouping Network for Sound Localization from Mixtures"
 authors = ("Shentong Mo", "Yapeng Tian")
 venue = "CVPR"
 year = 2023
+arxiv = "2303.17056"
 
 _TESTED_ON = {"MUSIC-Solo": "90 videos", "MUSIC-Duet": "17 videos"}  # as the paper says; its lists hold 20 and 6
 

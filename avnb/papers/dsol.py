@@ -15,6 +15,7 @@ authors = (
 )
 venue = "NeurIPS"
 year = 2020
+arxiv = "2010.05466"
 
 _TESTED_ON = {"MUSIC-Solo": "27 videos", "MUSIC-Duet": "16 videos"}  # of 49 and 17, those with boxes
 

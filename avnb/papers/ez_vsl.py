@@ -6,6 +6,7 @@ title = "Localizing Visual Sounds the Easy Way"
 authors = ("Shentong Mo", "Pedro Morgado")
 venue = "ECCV"
 year = 2022
+arxiv = "2203.09324"
 
 _EVALUATION = """
     IoU@0.5 is printed as CIoU, the consensus IoU. The better half of a map's pixels is always predicted positive, so

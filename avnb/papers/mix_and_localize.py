@@ -6,6 +6,7 @@ title = "Mix and Localize: Localizing Sound Sources in Mixtures"
 authors = ("Xixi Hu", "Ziyang Chen", "Andrew Owens")
 venue = "CVPR"
 year = 2022
+arxiv = "2211.15058"
 
 _TESTED_ON = {"MUSIC-Solo": "24 videos", "MUSIC-Duet": ""}  # of DSOL's 27 with boxes; duets: not stated
 

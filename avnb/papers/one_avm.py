@@ -6,6 +6,7 @@ title = "A Unified Audio-Visual Learning Framework for Localization, Separation,
 authors = ("Shentong Mo", "Pedro Morgado")
 venue = "ICML"
 year = 2023
+arxiv = "2305.19458"
 
 _EVALUATION = "No code is released: how each metric was computed, and the size of the retrieval gallery, is not known."
 
