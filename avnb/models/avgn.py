@@ -196,13 +196,13 @@ class AVGN(Method):
             )
         # Every image m under the class c that sounds in anchor b: cos(g_c^a of b, f_p of m times g_c^v of m), without
         # ever holding the [batch, batch, sources, dim, positions] products.
-        f_v, anchor = visual.flatten(2), normalize(anchor, dim=2)
-        length = einsum(g_v.square(), f_v.square(), "m c d, m d p -> m c p").clamp_min(1e-12).rsqrt()
+        f_v = visual.flatten(2)
         parts = len(visual) * anchor.numel() // HELD  # the products grow with the square of the batch
         if parts < 2:
-            score = _best_gated(anchor, source_classes, g_v, f_v, length)
+            score = _best_gated(anchor, source_classes, g_v, f_v)
         else:
             pieces = zip(anchor.chunk(parts), source_classes.chunk(parts), strict=True)
+            length = _inverse_lengths(g_v, f_v)
             score = torch.cat(
                 [checkpoint(_best_gated, *piece, g_v, f_v, length, use_reentrant=False) for piece in pieces], dim=1
             )
@@ -340,13 +340,22 @@ def _best_gated(
     classes: Int[Tensor, "anchors sources"],
     g_v: Float[Tensor, "images classes dim"],
     f_v: Float[Tensor, "images dim positions"],
-    length: Float[Tensor, "images classes positions"],
+    inverse_lengths: Float[Tensor, "images classes positions"] | None = None,
 ) -> Float[Tensor, "images anchors sources"]:
     """Return the cosine of each anchor and the best position of every image, gated with the anchor's class."""
     gates = g_v[:, classes]  # [m, b, n, dim]
-    weighted = einsum(anchor, gates, "b n d, m b n d -> m b n d")
+    weighted = einsum(normalize(anchor, dim=2), gates, "b n d, m b n d -> m b n d")
     product = einsum(weighted, f_v, "m b n d, m d p -> m b n p")
-    return (product * length[:, classes]).amax(dim=3)
+    if inverse_lengths is None:
+        inverse_lengths = _inverse_lengths(g_v, f_v)
+    return (product * inverse_lengths[:, classes]).amax(dim=3)
+
+
+def _inverse_lengths(
+    g_v: Float[Tensor, "images classes dim"], f_v: Float[Tensor, "images dim positions"]
+) -> Float[Tensor, "images classes positions"]:
+    """Return one over the length of each position's vector, gated with each class."""
+    return einsum(g_v.square(), f_v.square(), "m c d, m d p -> m c p").clamp_min(1e-12).rsqrt()
 
 
 def _scaled(x: Tensor, dim: int) -> Tensor:
