@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import pytest
 import torch
 from gpu_cases import CASES, DEVICE, DRY, Case, apart, build, enter, noise
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
 
 from avnb.data.clips import Batch
@@ -35,9 +35,24 @@ def pair(case: Case, preset: str) -> tuple[Method, Method, Stage]:
     """Return one method on the CPU and on the GPU, of equal weights and in the same stage, and the stage."""
     on_cpu = build(case.name, preset, "cpu", **case.switches).eval()
     stage = enter(on_cpu, case)
+    settle(on_cpu, noise(ROWS, stage.recipes[-1], on_cpu))
     on_gpu = build(case.name, preset, DEVICE, **case.switches).eval()
     on_gpu.load_state_dict(on_cpu.state_dict())
     return on_cpu, on_gpu, stage
+
+
+def settle(method: Method, batch: Batch) -> None:
+    """Let batch norm see a batch: with its first statistics activations, and their rounding, grow layer by layer."""
+    norms = [module for module in method.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 1.0
+    method.train()
+    with torch.no_grad():
+        method.loss(batch)
+    method.eval()
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
 
 
 def gradient(method: Method) -> dict[str, Tensor]:
