@@ -20,6 +20,7 @@ import pytest  # noqa: E402
 import soundfile  # noqa: E402
 import torch  # noqa: E402
 from PIL import Image, ImageDraw  # noqa: E402
+from tiny_classes import CLASSES, COLOURS, PITCHES  # noqa: E402
 from torch.nn.functional import adaptive_avg_pool2d  # noqa: E402
 
 from avnb.data.build import open_store  # noqa: E402
@@ -29,9 +30,6 @@ from avnb.data.store import ClipShape, Store  # noqa: E402
 from avnb.evaluation.trials import trials_of  # noqa: E402
 from avnb.training.runs import Run  # noqa: E402
 
-CLASSES = ("bell", "drum", "horn", "whistle")
-COLOURS = {"bell": (230, 200, 20), "drum": (200, 40, 40), "horn": (40, 160, 60), "whistle": (50, 80, 220)}
-PITCHES = {"bell": 330.0, "drum": 110.0, "horn": 220.0, "whistle": 660.0}  # Hz
 WIDTH, HEIGHT = 96, 80  # pixels of the tiny pictures
 RATE = 8000  # Hz, for one second
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -14,8 +15,8 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from conftest import CLASSES, COLOURS, PITCHES
 from PIL import Image
+from tiny_classes import CLASSES, COLOURS, PITCHES
 
 from avnb.config import Settings
 from avnb.errors import DataError, SettingsError
@@ -545,7 +546,7 @@ def test_ten_minutes_of_video_take_less_than_a_gigabyte(ear, tmp_path):
     path = write_video(tmp_path / "long.mp4", pictures, tone("bell", 600), times)
     done = subprocess.run(
         [sys.executable, "-c", TEN_MINUTES, str(path), str(tmp_path / "out")],
-        capture_output=True, text=True, timeout=300, cwd=Path(__file__).parent,
+        capture_output=True, text=True, timeout=300, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     said = json.loads(done.stdout.splitlines()[-1])
