@@ -26,7 +26,7 @@ from typing import Any
 from avnb.data.benchmarks import BENCHMARKS
 from avnb.data.folder import read_info, write_dataset
 from avnb.data.scratch import enough_space
-from avnb.errors import AvnbError, DataError
+from avnb.errors import DataError, answer
 from avnb.paths import shown, whole_file
 from avnb.prepare.datasets import IMPORTERS
 from avnb.prepare.job_queue import Queue
@@ -42,24 +42,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return 0, or 1 after a sentence on standard error that says what is wrong and what to do."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     said = _parser().parse_args(arguments)
-    try:
+    command = shlex.join(["avnb-prepare", *arguments])
+
+    def work() -> str:
         if said.importer == "merge":
-            print(merge(said.parts, said.out, shlex.join(["avnb-prepare", *arguments])))
-            return 0
+            return merge(said.parts, said.out, command)
         options = Options(
             videos=said.videos, annotations=tuple(said.annotations), every=said.every, keep_leaked=said.keep_leaked,
             seed=said.seed, rate=said.rate or _rate(said.importer), seconds=said.seconds or _seconds(said.importer),
             limit=said.limit,
         )  # fmt: skip
-        command = shlex.join(["avnb-prepare", *arguments])
-        print(prepare(said.importer, options, said.out, said.workers, said.shard, command))
-    except AvnbError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(f"\nStopped. Continue with: {shlex.join(['avnb-prepare', *arguments])}", file=sys.stderr)
-        return 130
-    return 0
+        return prepare(said.importer, options, said.out, said.workers, said.shard, command)
+
+    return answer("avnb-prepare", arguments, work)
 
 
 def prepare(

@@ -1,30 +1,20 @@
 """avnb-train: a training from the command line, of the same settings and in the same folder as its notebook's."""
 
 import argparse
-import shlex
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from typing import Any
 
 from avnb.config import Settings, read_parameters
-from avnb.errors import AvnbError
+from avnb.errors import answer
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return 0, or 1 after a sentence on standard error that says what is wrong and what to do."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     said = _parser().parse_args(arguments)
-    again = shlex.join(["avnb-train", *arguments])
-    try:
-        print(_train(said.method, said.parameters))
-    except AvnbError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(f"\nStopped. Continue with: {again}", file=sys.stderr)
-        return 130
-    return 0
+    return answer("avnb-train", arguments, lambda: _train(said.method, said.parameters))
 
 
 def _parser() -> argparse.ArgumentParser:
