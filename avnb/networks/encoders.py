@@ -200,13 +200,13 @@ class SlimSound(nn.Module):
     and deviation over time: on a thousand clips timbre is told apart by these alone as well as by what is learnt.
     """
 
-    def __init__(self, width: int = 24, bins: int = 64) -> None:
+    def __init__(self, width: int = 24, bins: int = 64, inputs: int = 1) -> None:
         super().__init__()
         widths = (width, 2 * width, 4 * width)
         self.channels = 2 * widths[-1] + 2 * bins
         self.widths = (width, *widths, widths[-1])  # of the maps: half, a quarter, ... of the bins and times
         self.statistics = nn.BatchNorm1d(2 * bins)
-        self.stem = nn.Sequential(nn.Conv2d(1, width, 5, 2, 2, bias=False), nn.BatchNorm2d(width), nn.ReLU())
+        self.stem = nn.Sequential(nn.Conv2d(inputs, width, 5, 2, 2, bias=False), nn.BatchNorm2d(width), nn.ReLU())
         self.stages = nn.Sequential(
             *(_SlimBlock(a, b) for a, b in zip((width, *widths[:-1]), widths, strict=True)),
             _SlimBlock(widths[-1], widths[-1]),

@@ -15,6 +15,7 @@ from avnb.networks.spectrograms import inverse_stft, stft
 
 Rule = Literal["half_mixture", "dominant", "ratio", "literal"]
 RULES: tuple[str, ...] = get_args(Rule)
+HIGHEST_RATIO = 5.0
 
 
 def source_masks(
@@ -42,6 +43,22 @@ def source_masks(
         case "literal":
             return (sources > mixture[:, None]).to(sources.dtype)
     raise SettingsError(f'There is no mask rule "{rule}". There are: {", ".join(RULES)}.')
+
+
+def ratio_to_mixture(
+    sources: Float[Tensor, "batch sources bins frames"], mixture: Float[Tensor, "batch bins frames"]
+) -> Float[Tensor, "batch sources bins frames"]:
+    """Return |s| / |mix|, at most 5 and 0 where nothing sounds: the target of Sound of Pixels' and CCoL's ratio masks.
+
+    Above 1 where phases cancel, which no mask in 0..1 can reach.
+    """
+    mixture = mixture[:, None]
+    return torch.where(mixture > 0, sources / torch.where(mixture > 0, mixture, 1), 0).clamp(max=HIGHEST_RATIO)
+
+
+def loudness_weights(mixture: Float[Tensor, "*batch bins frames"]) -> Float[Tensor, "*batch bins frames"]:
+    """Return how much each bin of a mixture counts in a loss: ln(1 + |mix|), 0.001 to 10 (Sound of Pixels' code)."""
+    return mixture.log1p().clamp(1e-3, 10)
 
 
 def apply_masks(
