@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
+import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
@@ -170,3 +171,26 @@ class Method(nn.Module):
 def is_accuracy(term: str) -> bool:
     """Tell whether a term of a loss is a share that is watched, and not a part of the total."""
     return term.endswith("accuracy")
+
+
+class Phased(nn.Module):
+    """What a method is whose stages differ in what is done: the phase it is in, kept in a run's weights.
+
+    ``doing`` is the same as a plain number, since to ask a buffer is to wait for the GPU.
+    """
+
+    doing: int
+    phase: Tensor
+
+    def enter(self, phase: int) -> None:
+        """Go on with another phase of the training; also called when the method is built."""
+        self.doing = phase
+        if "phase" in self._buffers:
+            self.phase.fill_(phase)
+        else:
+            self.register_buffer("phase", torch.tensor(phase))
+
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *rest: Any) -> None:
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+        if f"{prefix}phase" in state_dict:
+            self.doing = int(state_dict[f"{prefix}phase"])
