@@ -4,9 +4,11 @@ import torch
 from einops import einsum
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import cross_entropy, normalize
+from torch.nn.functional import cross_entropy, logsigmoid, normalize, relu
 
 from avnb.devices import in_full_precision
+
+FLOOR = 1e-9  # under a square root, whose slope at 0 is infinite
 
 
 def cosine_maps(
@@ -64,3 +66,32 @@ def multiple_instance_contrastive(
     if both_directions:
         loss = loss + cross_entropy(score.transpose(1, 2).flatten(0, 1), own.flatten())
     return loss
+
+
+@in_full_precision
+def pair_contrast(
+    matched: Float[Tensor, "*pairs"], mismatched: Float[Tensor, "*pairs"], margin: float
+) -> Float[Tensor, ""]:
+    """Pull matching pairs together and push mismatching ones ``margin`` apart; both are given as squared distances.
+
+    The mean of half the square of what is missing, over as many matches as mismatches: DSOL's form of Attention10k and
+    of DMC. Where sound and picture say nothing of each other it is ``margin ** 2 / 8``, at a distance of half the
+    margin.
+    """
+    distance = (mismatched + FLOOR).sqrt()
+    return (matched + relu(margin - distance).square()).mean() / 4
+
+
+@in_full_precision
+def tri_map_scores(
+    similarity: Float[Tensor, "*pairs positions"], above: float = 0.65, below: float = 0.4, softness: float = 0.03
+) -> tuple[Float[Tensor, "*pairs"], Float[Tensor, "*pairs"]]:
+    """Return the mean similarity of what surely sounds (over ``above``) and of what surely does not (under ``below``).
+
+    The borders are sigmoids of width ``softness``, gradients flow through them, and what lies between them is left
+    alone. LVS, eqs. 3-5.
+    """
+    # The weights are divided by their sum, so in logarithms they are a softmax, which cannot become 0 / 0.
+    sounding = logsigmoid((similarity - above) / softness).softmax(dim=-1)
+    silent = logsigmoid((below - similarity) / softness).softmax(dim=-1)
+    return (sounding * similarity).sum(dim=-1), (silent * similarity).sum(dim=-1)

@@ -16,6 +16,7 @@ MixAndLocalizeLogMel   Mix-and-Localize           64x193 (0.96 s)     decibels o
 OneAvmLogMel           OneAVM                     128x128 (3 s)       a hop that gives the printed shape
 LogFrequency           Sound of Pixels, MP-Net,   256x256 (5.94 s)    a matrix in place of image interpolation
                        CCoL
+CoarseToFineLogMel     CoarsetoFine               64x251 (5 s)        nothing: as released
 LogMel                 every method's quick run   64x128 (3 s)        ours, not a paper's
 ====================== ========================== =================== =========================================
 """
@@ -294,6 +295,21 @@ def _reading(places: Float[Tensor, " rows"], bins: int) -> Float[Tensor, "rows {
     """Return the matrix that reads ``bins`` values, which lie from -1 to 1, at ``places``, linearly between two."""
     position = ((places + 1) / 2 * (bins - 1)).clamp(0, bins - 1)
     return (1 - (position[:, None] - torch.arange(bins, dtype=places.dtype)).abs()).clamp(min=0)
+
+
+class CoarseToFineLogMel(LogMel):
+    """CoarsetoFine's log-mel at 22,050 Hz: ln(mel power + 2.2e-16), -36 (silence) to about 8, not standardised.
+
+    40 ms windows, 20 ms hops, 64 bands: 64x251 for the 5 s that its released program hears, 64x151 for 3 s.
+    """
+
+    precision = torch.float64
+
+    def __init__(self):
+        super().__init__(rate=22_050, n_fft=882, hop=441, bins=64)
+
+    def compress(self, mel: Float[Tensor, "batch 64 frames"]) -> Float[Tensor, "batch 64 frames"]:
+        return (mel + 2.2e-16).log()
 
 
 def mel_filterbank(

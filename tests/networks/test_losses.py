@@ -8,7 +8,16 @@ from torch import Tensor
 
 from avnb.models import mix_and_localize
 from avnb.models.ez_vsl import matching_scores
-from avnb.networks.losses import all_cosines, cosine_maps, multiple_instance_contrastive, own_cosines, pair_cosines
+from avnb.networks.losses import (
+    FLOOR,
+    all_cosines,
+    cosine_maps,
+    multiple_instance_contrastive,
+    own_cosines,
+    pair_contrast,
+    pair_cosines,
+    tri_map_scores,
+)
 
 TOLERANCE = 1e-9
 
@@ -126,3 +135,85 @@ def test_scores_are_counted_in_full_precision_under_autocast(scores):
         cast = scores(audio, visual)
     assert cast.dtype == torch.float32
     assert torch.equal(cast, whole)
+
+
+# --------------------------------------------------------------------------------- matches and mismatches, in distances
+
+
+def test_contrast_of_pairs_is_the_mean_of_half_a_square_over_matches_and_mismatches():
+    generator = torch.Generator().manual_seed(0)
+    matched, mismatched = (4 * torch.rand(5, generator=generator, dtype=torch.float64) for _ in range(2))
+    terms = [0.5 * squared for squared in matched.tolist()]
+    terms += [0.5 * max(0.0, 1.5 - math.sqrt(squared + FLOOR)) ** 2 for squared in mismatched.tolist()]
+    assert pair_contrast(matched, mismatched, 1.5).item() == pytest.approx(sum(terms) / len(terms), abs=TOLERANCE)
+
+
+@pytest.mark.parametrize(("margin", "plateau"), [(5.0, 3.125), (10.0, 12.5)])
+def test_pairs_that_say_nothing_of_each_other_are_best_half_a_margin_apart(margin, plateau):
+    distance = torch.linspace(0.01, 2 * margin, 1000, dtype=torch.float64)
+    losses = torch.stack([pair_contrast(d[None] ** 2, d[None] ** 2, margin) for d in distance])
+    assert distance[losses.argmin()].item() == pytest.approx(margin / 2, abs=margin / 400)
+    middle = torch.tensor([margin**2 / 4], dtype=torch.float64)
+    assert pair_contrast(middle, middle, margin).item() == pytest.approx(plateau, abs=1e-6)  # but for the floor
+
+
+def test_contrast_of_pairs_that_coincide_has_finite_gradients():
+    mismatched = torch.zeros(3, requires_grad=True)
+    pair_contrast(torch.zeros(3), mismatched, 10.0).backward()
+    assert torch.isfinite(mismatched.grad).all()
+
+
+# ---------------------------------------------------------------------------------------------------------- the tri-map
+
+
+def weighted(values: list[float], weights: list[float]) -> float:
+    return sum(v * w for v, w in zip(values, weights, strict=True)) / sum(weights)
+
+
+def sigmoid(x: float) -> float:
+    return 1 / (1 + math.exp(-x))
+
+
+def test_tri_map_is_two_weighted_means():
+    similarity = torch.rand(3, 2, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    sounding, silent = tri_map_scores(similarity)
+    for i in range(3):
+        for j in range(2):
+            values = similarity[i, j].tolist()
+            above = weighted(values, [sigmoid((value - 0.65) / 0.03) for value in values])
+            below = weighted(values, [1 - sigmoid((value - 0.4) / 0.03) for value in values])
+            assert sounding[i, j].item() == pytest.approx(above, abs=TOLERANCE)
+            assert silent[i, j].item() == pytest.approx(below, abs=TOLERANCE)
+
+
+def test_a_picture_with_no_sounding_part_is_its_softly_best_position_and_one_that_all_sounds_is_its_mean():
+    low = 0.1 * torch.rand(20, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    best = (low / 0.03).softmax(dim=0)  # the foot of a sigmoid is an exponential
+    assert tri_map_scores(low)[0].item() == pytest.approx((best * low).sum().item(), abs=1e-7)
+    assert tri_map_scores(low - 1)[0].item() == pytest.approx((best * low).sum().item() - 1, abs=1e-10)
+    assert tri_map_scores(low + 2)[0].item() == pytest.approx(low.mean().item() + 2, abs=1e-10)
+    assert tri_map_scores(low - 1)[1].item() == pytest.approx(low.mean().item() - 1, abs=1e-10)
+
+
+def test_hard_borders_take_the_mean_of_what_lies_beyond():
+    values = torch.tensor([0.1, 0.3, 0.5, 0.7, 0.9], dtype=torch.float64)
+    sounding, silent = tri_map_scores(values, softness=1e-4)
+    assert (sounding.item(), silent.item()) == (pytest.approx(0.8), pytest.approx(0.2))
+    assert tri_map_scores(values[:3], softness=1e-4)[0].item() == pytest.approx(0.5)  # none is above: the best
+
+
+def test_positions_between_the_borders_hardly_count():
+    values = torch.tensor([0.2, 0.52, 0.9], dtype=torch.float64, requires_grad=True)
+    sounding, silent = tri_map_scores(values)
+    (sounding - silent).backward()
+    ignored, counted = values.grad[1].abs().item(), values.grad[2].abs().item()
+    assert ignored < 0.3 * counted
+
+
+def test_tri_map_of_any_cosines_is_finite_in_single_precision():
+    for value in (-1.0, 0.0, 1.0):
+        similarity = torch.full((2, 2, 9), value, requires_grad=True)
+        total = sum(score.sum() for score in tri_map_scores(similarity))
+        total.backward()
+        assert total.item() == pytest.approx(8 * value, abs=1e-5)
+        assert torch.isfinite(similarity.grad).all()
