@@ -95,7 +95,7 @@ class EZVSL(Method):
         },
     }
 
-    def __init__(self, settings: EZVSLSettings, classes: int) -> None:
+    def __init__(self, settings: Settings, classes: int) -> None:
         super().__init__()
         self.settings = settings
         self.trunk, self.listen, self.spectrogram = eyes_and_ears(
