@@ -155,7 +155,7 @@ def test_choosing_a_method_a_source_and_a_rule_changes_the_picture(page):
     expect(page.locator(".avnb-scores")).to_contain_text("min_max(0.4)")
     until_shown(page, lambda: rule.select_option("top half (EZ-VSL, AVGN)"))
     until_shown(page, lambda: page.locator(".avnb-scrubber .widget-toggle-button").nth(0).click())
-    until_shown(page, lambda: method.select_option("avgn"))
+    until_shown(page, lambda: method.select_option("AVGN"))
 
 
 def test_the_sound_can_be_played(page):
