@@ -102,7 +102,7 @@ def test_step_of_the_other_methods(case, findings):
 def test_step_as_ez_vsl_was_released(findings):
     """Two torchvision ResNet-18s in float32, Adam, one direction of data layout: what the step costs as published."""
     rows = LARGE
-    picture, sound, heads = resnet18().to(DEVICE), resnet18().to(DEVICE), nn.ModuleList()
+    picture, sound = resnet18().to(DEVICE), resnet18().to(DEVICE)
     sound.conv1 = nn.Conv2d(1, 64, 7, 2, 3, bias=False).to(DEVICE)
     networks = [nn.Sequential(*list(network.children())[:-2]) for network in (picture, sound)]
     heads = nn.ModuleList([nn.Conv2d(512, 512, 1), nn.Linear(512, 512)]).to(DEVICE)
