@@ -31,7 +31,7 @@ def locate(name: str, origin: str = "any", progress: bool = True) -> DatasetInfo
     """Return the prepared data set called ``name``; for "music" without data, render the stand-in first.
 
     Raises SettingsError where no such data set exists (naming the nearest) and DataError where its folder is empty or
-    where ``origin`` "real" is asked for and only a stand-in is there. Introduced in notebooks/01_data_mixing.ipynb.
+    where ``origin`` "real" is asked for and only a stand-in is there. Introduced in notebooks/02_ez_vsl.ipynb.
     """
     folder = data_dir() / name
     prepared = sorted(path.parent.name for path in data_dir().glob("[!.]*/dataset.json"))

@@ -1,6 +1,7 @@
 """The house keeps its plan (docs/house.md): imports go down, no two files import each other, no room is too large."""
 
 import ast
+import json
 import re
 from collections.abc import Iterator
 from itertools import pairwise
@@ -151,3 +152,23 @@ def test_no_function_is_longer_than_it_may_be():
         if lines > LONGEST_FUNCTION and room(module) != "standin"
     ]
     assert not long, "\n".join(long)
+
+
+def test_a_notebook_that_is_said_to_introduce_a_name_uses_it():
+    """ "Introduced in notebooks/X" sends a reader there: X uses the name (of a file: a public name in it)."""
+    text = {}
+    for path in (ROOT / "notebooks").glob("*.ipynb"):
+        text[path.name] = "\n".join("".join(cell["source"]) for cell in json.loads(path.read_text())["cells"])
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    lost = []
+    for module, path in FILES.items():
+        tree = ast.parse(path.read_text())
+        for node in (node for node in ast.walk(tree) if isinstance(node, documented)):
+            place = re.search(r"Introduced in\s+notebooks/(\w+\.ipynb)", ast.get_docstring(node) or "")
+            if place is None:
+                continue
+            inside = [part.name for part in tree.body if isinstance(part, (ast.ClassDef, ast.FunctionDef))]
+            names = inside if isinstance(node, ast.Module) else [node.name]
+            if not any(re.search(rf"\b{name}\b", text.get(place[1], "")) for name in names):
+                lost.append(f"avnb/{module}.py, {getattr(node, 'name', 'the file')}: {place[1]} does not use it")
+    assert not lost, "\n".join(lost)

@@ -17,7 +17,7 @@ Geometry = Literal["single", "one_frame", "side_by_side", "separate", "grid"]
 
 @dataclass(frozen=True)
 class Protocol:
-    """How the papers judge one subset of a benchmark. Introduced in notebooks/01_data_mixing.ipynb.
+    """How the papers judge one subset of a benchmark.
 
     ``sources`` sound in a test mixture. ``geometry``: "single" is one source in its frame; "one_frame" all sources in
     one real frame; "side_by_side" the sources' frames joined (two of 224 x 224 become height 224, width 448);
@@ -40,7 +40,7 @@ class Protocol:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A data set that the papers train and test on. Introduced in notebooks/01_data_mixing.ipynb.
+    """A data set that the papers train and test on.
 
     ``classes`` is None where the list comes with the prepared folder; ``note`` says why. ``rate`` (Hz) and ``seconds``
     are the sound a model hears, None where the papers disagree. ``papers`` are modules of ``avnb.papers``. ``note`` is

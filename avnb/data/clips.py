@@ -19,7 +19,7 @@ Geometry = Literal["single", "one_frame", "first", "side_by_side", "separate", "
 
 @dataclass(frozen=True)
 class Clip:
-    """A frame, the sound around it, and the objects in it. Introduced in notebooks/01_data_mixing.ipynb.
+    """A frame, the sound around it, and the objects in it.
 
     ``frame`` is RGB, 0..255. ``waveform`` is mono, in -1..1, at ``rate`` Hz. ``mask`` is 0 for background and k for
     the k-th of ``objects``; None where only boxes are known. ``labels`` are the classes that sound.
@@ -36,7 +36,7 @@ class Clip:
 
 @dataclass(frozen=True)
 class Batch:
-    """What a method is trained and judged on; all tensors on one device. Introduced in notebooks/01_data_mixing.ipynb.
+    """What a method is trained and judged on; all tensors on one device.
 
     ``frames`` are raw RGB (each model normalises as its paper does). ``source_classes`` holds the class of each of the
     N sources of a mixture that its frame shows, ``labels`` all that sound as a multi-hot vector over all classes.

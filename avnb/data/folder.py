@@ -3,7 +3,6 @@
 ``dataset.json`` is ``{"name", "classes", "origin": "real" | "stand-in", "note"}``. ``metadata.jsonl`` has a row a clip:
 ``{"id", "split", "subset", "file_name", "audio", "start", "mask", "objects", "labels", "video"}``; ``labels`` stands
 where boxes are missing, ``video`` where several clips come from one recording (two of them are never mixed).
-Introduced in notebooks/01_data_mixing.ipynb.
 """
 
 import json

@@ -1,7 +1,6 @@
 """A benchmark decoded once into memory-mapped arrays, from which batches come without worker processes.
 
 Opening a store reads a page of JSON and maps the arrays: the same work for 1,000 clips and for 1,000,000.
-Introduced in notebooks/01_data_mixing.ipynb.
 """
 
 import copy
@@ -40,7 +39,7 @@ class ClipShape:
 
 
 class Store:
-    """The clips of one benchmark as memory-mapped arrays. Introduced in notebooks/01_data_mixing.ipynb.
+    """The clips of one benchmark as memory-mapped arrays.
 
     ``frames`` uint8 [clips, 3, size, size], ``waveforms`` int16 [clips, samples], ``masks`` uint8 [clips, size, size]
     (k for the k-th object), ``labels`` bool [clips, classes] (the sounding ones).

@@ -1,7 +1,4 @@
-"""Method x benchmark -> rows of retrieval and nearest-neighbour recognition: IR-Acc, xNN-Acc, wNN-Acc, beside chance.
-
-Introduced in notebooks/06_one_avm.ipynb.
-"""
+"""Method x benchmark -> rows of retrieval and nearest neighbours: IR-Acc, xNN-Acc, wNN-Acc, beside chance."""
 
 import math
 from typing import Any

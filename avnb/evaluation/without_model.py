@@ -1,7 +1,4 @@
-"""The rows of what needs no model, made once for a store and a trial: what a method's row must be read beside.
-
-Introduced in notebooks/04_avgn.ipynb.
-"""
+"""The rows of what needs no model, made once for a store and a trial: what a method's row must be read beside."""
 
 from typing import Any
 from weakref import WeakKeyDictionary

@@ -42,7 +42,6 @@ def confidence(maps: Float[Tensor, "*batch H W"]) -> Float[Tensor, "*batch"]:
     """Return how sure a method is that a source is there: the mean of the top quarter of the pixels' scores.
 
     The scores are taken as given, before any min-max scaling, which would hide how high they are (SLAVC's evaluator).
-    Introduced in notebooks/06_one_avm.ipynb.
     """
     pixels = maps.flatten(-2)
     quarter = -(-pixels.shape[-1] // 4)
@@ -281,8 +280,7 @@ def piap(
     """Return the permutation-invariant AP: the mean of an image's maps against the union of its truths.
 
     Mix-and-Localize, "PIAP". The maps are summed, which ranks as their mean does, so that an image with fewer sources
-    may be padded with zero maps and zero truths. NaN where all truths are empty. Introduced in
-    notebooks/03_mix_and_localize.ipynb.
+    may be padded with zero maps and zero truths. NaN where all truths are empty.
     """
     return average_precision(maps.sum(1), truth.amax(1))
 
@@ -295,7 +293,7 @@ def iou(prediction: Bool[Tensor, "maps H W"], truth: Float[Tensor, "maps H W"]) 
 
     sum(P G) / (sum(G) + sum(P [G = 0])): a region's pixel counts as much as the annotators agree on it (Flickr's
     consensus), and against it only where none of them marked it. EZ-VSL, AVGN, DSOL. Introduced in
-    notebooks/02_ez_vsl.ipynb.
+    notebooks/01_data_mixing.ipynb.
 
     >>> iou(torch.tensor([[[True, True], [False, False]]]), torch.tensor([[[1.0, 0.0], [1.0, 0.0]]]))  # 1 of 3 pixels
     tensor([0.3333])
@@ -318,8 +316,7 @@ def class_mean(values: Float[Tensor, "images sources"]) -> Float[Tensor, " image
 def success_rate(values: Float[Tensor, " images"], at: float) -> float:
     """Return the share of images whose value is ``at`` or more, NaNs left out; NaN where nothing is left.
 
-    Of IoUs it is IoU@t (EZ-VSL prints it as cIoU or AP50); of class means it is CIoU@t. Introduced in
-    notebooks/02_ez_vsl.ipynb.
+    Of IoUs it is IoU@t (EZ-VSL prints it as cIoU or AP50); of class means it is CIoU@t.
     """
     known = values[~values.isnan()]
     return (known >= at).double().mean().item()
@@ -328,8 +325,7 @@ def success_rate(values: Float[Tensor, " images"], at: float) -> float:
 def area_under_curve(values: Float[Tensor, " images"]) -> float:
     """Return the area under the success rate at 0, 0.05, ..., 1, by trapezoids, NaNs left out.
 
-    Every value succeeds at 0, so the area is never under 0.025. The same in EZ-VSL, AVGN, DSOL and LVS. Introduced in
-    notebooks/02_ez_vsl.ipynb.
+    Every value succeeds at 0, so the area is never under 0.025. The same in EZ-VSL, AVGN, DSOL and LVS.
     """
     known = values[~values.isnan()]
     thresholds = torch.arange(21, device=known.device) / torch.tensor(20, dtype=known.dtype, device=known.device)
@@ -344,7 +340,7 @@ def nsa(
 
     Averaged over an image's silent classes (DSOL, eq. 9, as its code has it); NaN where every class sounds. A flat
     map scores 1: a softmax over 11 classes that knows nothing is 0.09 everywhere. NSA says something only beside CIoU
-    and the flat map's row. Introduced in notebooks/05_dsol.ipynb.
+    and the flat map's row.
     """
     quiet = (maps <= below).float().mean((-2, -1))
     return torch.where(silent, quiet, torch.nan).nanmean(1)
@@ -396,8 +392,7 @@ def in_best_order(
 def precision_at(iou: Float[Tensor, " images"], t: float) -> float:
     """Return the share of images whose IoU is over ``t``, NaNs (silent clips) left out.
 
-    SLAVC's and OneAVM's Precision@t. It is ``success_rate`` but for the strict comparison. Introduced in
-    notebooks/06_one_avm.ipynb.
+    SLAVC's and OneAVM's Precision@t. It is ``success_rate`` but for the strict comparison.
     """
     known = iou[~iou.isnan()]
     return (known > t).double().mean().item()
@@ -415,7 +410,7 @@ def f1_at(
     SLAVC's and OneAVM's F1@t, as published. A statement is right where the clip sounds and the IoU is ``t`` or more;
     precision is the share of right statements (1 if there is none); recall is right / (right + sounding clips on
     which nothing was said). So a wrong place lowers precision and not recall: who always speaks has a recall of 1,
-    and F1 = 2 p / (1 + p). Introduced in notebooks/06_one_avm.ipynb.
+    and F1 = 2 p / (1 + p).
     """
     return _f1(iou, confidence, t, sounding, torch.tensor([at]).to(confidence)).item()
 
@@ -425,8 +420,7 @@ def max_f1(
 ) -> float:
     """Return the highest ``f1_at`` over the deciles of the confidences.
 
-    SLAVC's max-F1: of n sorted confidences every ``max(1, n // 10)``-th is tried. Introduced in
-    notebooks/06_one_avm.ipynb.
+    SLAVC's max-F1: of n sorted confidences every ``max(1, n // 10)``-th is tried.
     """
     thresholds = confidence.sort().values[:: max(1, len(confidence) // 10)]
     return _f1(iou, confidence, t, sounding, thresholds).max().item()

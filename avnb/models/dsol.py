@@ -422,7 +422,7 @@ def divergence(
 ) -> Float[Tensor, ""]:
     """Return eq. 7 of two log-probabilities: KL(p_v || p_a), or, "released", KL(p_a || p_v); the mean of the batch.
 
-    ``reduction`` "mean" also divides by the number of clusters. Introduced in notebooks/05_dsol.ipynb.
+    ``reduction`` "mean" also divides by the number of clusters.
     """
     first, second = (visual, audio) if direction == "printed" else (audio, visual)
     apart = kl_div(second, first, reduction="sum", log_target=True) / len(visual)  # KL(first || second)

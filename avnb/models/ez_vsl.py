@@ -176,7 +176,6 @@ def matching_scores(
 
     "max" is the cosine at the picture's best position (eqs. 3 and 4), "mean" that of all positions on average,
     "max_pooled" the cosine with the maximum of the positions' vectors, which lies at no position.
-    Introduced in notebooks/02_ez_vsl.ipynb.
     """
     if matching == "max_pooled":
         return pair_cosines(audio, visual.amax(dim=(2, 3)))

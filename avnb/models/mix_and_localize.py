@@ -230,8 +230,7 @@ def log_walk(
 ) -> Float[Tensor, "graphs nodes nodes"]:
     """Return the logarithm of the two-step transition matrix, A_there A_back, from the steps' similarities.
 
-    Each step is a softmax over where it can go (eq. 2). Mix-and-Localize, eq. 4. Introduced in
-    notebooks/03_mix_and_localize.ipynb.
+    Each step is a softmax over where it can go (eq. 2). Mix-and-Localize, eq. 4.
 
     >>> log_walk(torch.zeros(1, 2, 2), torch.zeros(1, 2, 2), 0.07).exp()  # who knows nothing goes anywhere
     tensor([[[0.5000, 0.5000],
@@ -244,7 +243,7 @@ def log_walk(
 def cycle_loss(walk: Float[Tensor, "graphs nodes nodes"]) -> Float[Tensor, ""]:
     """Return -1/k tr(log A), the mean over the graphs: eq. 4, and with its missing sign eq. 6.
 
-    ``walk`` is the logarithm of A. Chance is log k. Introduced in notebooks/03_mix_and_localize.ipynb.
+    ``walk`` is the logarithm of A. Chance is log k.
     """
     return -walk.diagonal(dim1=1, dim2=2).mean()
 
@@ -266,7 +265,7 @@ def mixed_correspondence_loss(
 ) -> Float[Tensor, ""]:
     """Return eq. 3 with eq. 7 in it: each picture finds any head of its own mixture among all heads of the batch.
 
-    Mix-and-Localize, section 4.5. Introduced in notebooks/03_mix_and_localize.ipynb.
+    Mix-and-Localize, section 4.5.
     """
     all_pairs = einsum(pictures.flatten(3), sounds, "g i d p, m s d -> g i m s p").amax(dim=4) / temperature
     transitions = all_pairs.logsumexp(dim=3) - all_pairs.flatten(2).logsumexp(dim=2, keepdim=True)  # log A_IS
@@ -276,7 +275,7 @@ def mixed_correspondence_loss(
 def permutation_loss(phi: Float[Tensor, "graphs images sounds"]) -> Float[Tensor, ""]:
     """Return minus the largest total similarity that a pairing of pictures and heads has, the mean over the graphs.
 
-    Mix-and-Localize, eq. 8, for any k. Introduced in notebooks/03_mix_and_localize.ipynb.
+    Mix-and-Localize, eq. 8, for any k.
     """
     k = phi.shape[1]
     pairings = torch.tensor(list(itertools.permutations(range(k))), device=phi.device)
@@ -292,8 +291,7 @@ def join_alike(
 ) -> Float[Tensor, "batch {count} rows columns"]:
     """Return ``count`` maps: the two heads whose vectors are most alike become one, their mean, until so many are left.
 
-    With one left it is the mean of all, the paper's single-source map. Introduced in
-    notebooks/03_mix_and_localize.ipynb.
+    With one left it is the mean of all, the paper's single-source map.
     """
     batch, heads = sounds.shape[:2]
     rows = torch.arange(batch, device=maps.device)

@@ -134,7 +134,7 @@ def matching_loss(logits: Float[Tensor, "sounds pictures parts"], negatives: str
 
     A picture may be in several parts, each of which is a mismatch by itself (the quadrants of a 2x2 scene); it matches
     where one of them does. ``negatives`` "all" are the batch's other pictures, "one" the next picture of the batch.
-    Raises SettingsError for a batch of one clip. Introduced in notebooks/05_dsol.ipynb.
+    Raises SettingsError for a batch of one clip.
     """
     if len(logits) < 2:
         raise SettingsError("A mismatch takes a second clip: batch_size must be at least 2.")

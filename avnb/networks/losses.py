@@ -16,7 +16,7 @@ def cosine_maps(
 ) -> Float[Tensor, "batch sources height width"]:
     """Return the cosine between each source's vector and every position of its own visual map, in -1..1.
 
-    What EZ-VSL and AVGN show as localization maps. Introduced in notebooks/04_avgn.ipynb.
+    What EZ-VSL and AVGN show as localization maps.
     """
     return einsum(normalize(audio, dim=2), normalize(visual, dim=2), "b n d, b n d h w -> b n h w")
 
@@ -56,7 +56,7 @@ def multiple_instance_contrastive(
 
     The n-th source of each sample meets the n-th source of every sample of the batch: AVGN, eq. 10, and, with one
     source, EZ-VSL's eq. 3 and AVGN's eq. 1. ``both_directions`` adds the image-to-sound direction (EZ-VSL, eqs. 4-5;
-    AVGN's released code). Introduced in notebooks/04_avgn.ipynb.
+    AVGN's released code).
     """
     audio, visual = normalize(audio, dim=2), normalize(visual, dim=2).flatten(3)
     similarity = einsum(audio, visual, "b n d, m n d p -> n b m p")

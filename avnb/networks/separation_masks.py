@@ -26,7 +26,7 @@ def source_masks(
     ``half_mixture``: 1 where |s| > 0.5 |mix| (Sound of Pixels; both sources may claim a bin). ``dominant``: 1 where
     the source is the loudest. ``ratio``: the source's share of the sources' magnitudes. ``literal``: 1 where
     |s| > |mix|, as OneAVM's section 3.3 prints it, which a loud source fails wherever the phases add. A bin where
-    nothing sounds is nobody's. Raises SettingsError on another rule. Introduced in notebooks/06_one_avm.ipynb.
+    nothing sounds is nobody's. Raises SettingsError on another rule.
 
     >>> source_masks(torch.tensor([[[[3.0]], [[1.0]]]]), torch.tensor([[[3.5]]]), "ratio").flatten()
     tensor([0.7500, 0.2500])
@@ -66,7 +66,7 @@ def apply_masks(
 ) -> Float[Tensor, "batch sources time"]:
     """Return iSTFT(STFT(mixture) times mask) for each source (OneAVM, eq. 3), as long as the mixture.
 
-    Introduced in notebooks/06_one_avm.ipynb.
+    Introduced in notebooks/11_separation.ipynb.
     """
     spectrum = stft(mixture, n_fft, hop)
     return inverse_stft(spectrum[:, None] * masks, n_fft, hop, mixture.shape[-1])

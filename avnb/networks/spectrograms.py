@@ -60,10 +60,7 @@ class FrontEnd(nn.Module):
 
 
 class Resampled(nn.Module):
-    """A front end that is given waveforms at ``rate`` Hz and first brings them to its own rate.
-
-    Introduced in notebooks/02_ez_vsl.ipynb.
-    """
+    """A front end that is given waveforms at ``rate`` Hz and first brings them to its own rate."""
 
     def __init__(self, front: FrontEnd, rate: int):
         super().__init__()
@@ -110,7 +107,8 @@ class LinearLogSpectrogram(FrontEnd):
 
     Equal to ``scipy.signal.spectrogram(x, rate, nperseg=512, noverlap=274)``, which all three released programs call:
     each frame loses its mean, is tapered by SciPy's default Tukey(0.25) window, and frames start at the first sample.
-    3 s give 257x137 at 11,025 Hz (EZ-VSL) and 257x276 at 22,050 Hz (AVGN). Introduced in notebooks/02_ez_vsl.ipynb.
+    3 s give 257x137 at 11,025 Hz (EZ-VSL) and 257x276 at 22,050 Hz (AVGN).
+    Introduced in notebooks/01_data_mixing.ipynb.
 
     The papers print 50 ms windows, 25 ms hops and 257x300, which exclude one another: 257 bins need 512 samples,
     which last 46 ms at 11,025 Hz but 23 ms at 22,050 Hz; 25 ms hops give 120 columns; no rate they name gives 300.
@@ -198,7 +196,7 @@ class DsolLogMel(LogMel):
     10 ms windows, 5 ms hops. As released: the decibels are 10 log10 of mel *amplitudes* (librosa's ``power_to_db``
     on |STFT|, so half the usual slope), and no value lies more than 80 below the clip's own maximum. Rows 0
     and 13 are bands too narrow to hold one of the STFT's bins, 100 Hz apart, and stay empty, as in the paper.
-    DSOL, section 4.2. Introduced in notebooks/05_dsol.ipynb.
+    DSOL, section 4.2. Introduced in notebooks/01_data_mixing.ipynb.
     """
 
     precision = torch.float64
@@ -217,7 +215,7 @@ class MixAndLocalizeLogMel(LogMel):
     10 ms windows, 5 ms hops; the waveform is first brought to a root mean square of 0.1 (silence stays silent). As
     released: 20 log10 is taken of mel *powers*, twice the usual decibels, cut at 1e-5 and divided by 100. Rows 0,
     1, 4 and 7 are bands too narrow to hold one of the STFT's bins, 100 Hz apart, and stay empty, as in the paper.
-    Mix-and-Localize, implementation details. Introduced in notebooks/03_mix_and_localize.ipynb.
+    Mix-and-Localize, implementation details. Introduced in notebooks/01_data_mixing.ipynb.
     """
 
     def __init__(self):
@@ -240,7 +238,7 @@ class OneAvmLogMel(LogMel):
     the shape wins, by a hop of 188 samples (23.5 ms). The bands and the logarithm are those of the authors' later code
     (DeepAVFusion). Neighbouring bands add up to 1, but for 0 Hz and the top 70, so ``filterbank.T @ mask`` carries a
     mask over mel bands to the bins of ``stft(waveform, 400, 188)``, whose columns are the same. OneAVM, section 4.1.
-    Introduced in notebooks/06_one_avm.ipynb.
+    Introduced in notebooks/01_data_mixing.ipynb.
     """
 
     precision = torch.float64
@@ -360,7 +358,7 @@ def inverse_stft(
 
     ``inverse_stft(stft(x, n_fft, hop), n_fft, hop, x.shape[-1])`` is x to 1e-5 for hops of up to 3/8 of ``n_fft``; at
     a half the very last samples, which only the foot of one window covers, can be off by 1e-2. SettingsError for
-    longer hops, which lose samples. Introduced in notebooks/11_separation.ipynb.
+    longer hops, which lose samples.
     """
     if 2 * hop > n_fft:
         raise SettingsError(

@@ -25,7 +25,7 @@ PAPERS = tuple(import_module(f"avnb.papers.{name}") for name in NAMES)
 
 
 def all_tables() -> tuple[Table, ...]:
-    """Return every table of the papers, oldest paper first. Introduced in notebooks/12_paper_tables.ipynb."""
+    """Return every table of the papers, oldest paper first."""
     return tuple(found for paper in PAPERS for found in vars(paper).values() if isinstance(found, Table))
 
 

@@ -11,7 +11,7 @@ from avnb.errors import SettingsError
 
 @dataclass(frozen=True)
 class Row:
-    """One method's numbers on one benchmark. Introduced in notebooks/04_avgn.ipynb.
+    """One method's numbers on one benchmark.
 
     ``values`` maps the metric's name to the number as printed: percent, dB for SDR and SAR, 0..1 for NMI, None where
     the table has none. ``setting`` says what sets the row apart from others of its method (training set, ablation).

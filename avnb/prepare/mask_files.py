@@ -1,7 +1,4 @@
-"""Masks of objects: pictures, numpy files, and pickled arrays, which are read without running anything in them.
-
-Introduced in data/README.md (VGGSound-Instruments publishes its 446 masks as pickles).
-"""
+"""Masks of objects: pictures, numpy files, and pickled arrays, which are read without running anything in them."""
 
 import pickletools
 import warnings

@@ -208,7 +208,6 @@ def start_from(model: nn.Module, method: str, name: str) -> None:
     """Put the best epoch of another run into ``model``, before it is trained (OneAVM, Table 4).
 
     ``name`` is "benchmark/run" as under outputs/<method>, or a run's folder. Raises RunError naming the runs there are.
-    Introduced in notebooks/06_one_avm.ipynb.
     """
     places = outputs_dir() / method / name, Path(name)
     folder = next((place for place in places if (place / "history.json").exists()), None)

@@ -27,10 +27,7 @@ CEPSTRA = 13  # without the first, which is loudness
 def separate_nmf(
     mixture: Float[Tensor, "batch time"], rate: int, sources: int = 2, seed: int = 0
 ) -> Float[Tensor, "batch sources time"]:
-    """Return ``sources`` groups of components of each mixture at ``rate`` Hz, in no order; they add up to the mixture.
-
-    Introduced in notebooks/11_separation.ipynb.
-    """
+    """Return ``sources`` groups of components of each mixture at ``rate`` Hz, unordered; they add up to it."""
     magnitudes = stft(mixture, N_FFT, HOP).abs()
     shares = [_shares(one.cpu().numpy().astype(np.float64), rate, sources, seed) for one in magnitudes]
     masks = torch.from_numpy(np.stack(shares)).to(magnitudes) if shares else magnitudes.new_zeros(0, sources, 1, 1)

@@ -20,10 +20,7 @@ ITERATIONS = 100
 
 
 def separate_rpca(mixture: Float[Tensor, "batch time"]) -> Float[Tensor, "batch 2 time"]:
-    """Return what repeats and what stands out of each mixture, by binary masks; they add up to the mixture.
-
-    Introduced in notebooks/11_separation.ipynb.
-    """
+    """Return what repeats and what stands out of each mixture, by binary masks; they add up to the mixture."""
     magnitudes = stft(mixture, N_FFT, HOP).abs()
     masks = []
     for magnitude in magnitudes:
@@ -39,8 +36,7 @@ def robust_pca(
 ) -> tuple[Float[np.ndarray, "rows columns"], Float[np.ndarray, "rows columns"]]:
     """Return L and S with L + S = the matrix and the least ||L||_* + lambda ||S||_1, lambda = 1 / sqrt(longer side).
 
-    The inexact augmented Lagrange multiplier method (Lin, Chen and Ma, 2010), with its step sizes. Introduced in
-    notebooks/11_separation.ipynb.
+    The inexact augmented Lagrange multiplier method (Lin, Chen and Ma, 2010), with its step sizes.
     """
     size = np.linalg.norm(matrix)
     if size == 0:
