@@ -156,20 +156,22 @@ def _decode(
             if why is not None:
                 broken[place] = {"id": row.id, "line": row.line, "why": why}
             if len(broken) > BROKEN_SHARE * clips:
-                said = "; ".join(
-                    f"{clip['id']} (line {clip['line']}): {clip['why']}" for clip in [*broken.values()][:3]
-                )
-                raise DataError(
-                    f'{len(broken):,} of the first {place + 1:,} clips of "{info.name}" cannot be decoded, more '
-                    f"than {BROKEN_SHARE:.0%} of all {clips:,}: {said}. "
-                    "Mend these files, or remove their rows from metadata.jsonl."
-                )
+                raise _too_many(broken, place + 1, clips, info.name)
         else:
             if next(places, None) is None:
                 return broken, silent
         raise DataError(f"{shown(info.folder)}/metadata.jsonl was changed while it was being read; run again.")
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _too_many(broken: dict[int, dict], tried: int, clips: int, name: str) -> DataError:
+    """Return the error that says which clips, among the first ``tried``, cannot be decoded and why."""
+    first = "; ".join(f"{clip['id']} (line {clip['line']}): {clip['why']}" for clip in [*broken.values()][:3])
+    return DataError(
+        f'{len(broken):,} of the first {tried:,} clips of "{name}" cannot be decoded, more than {BROKEN_SHARE:.0%} of '
+        f"all {clips:,}: {first}. Mend these files, or remove their rows from metadata.jsonl."
+    )
 
 
 def _close_gaps(folder: Path, tables: dict[str, np.ndarray], broken: list[int]) -> dict[str, np.ndarray]:

@@ -6,6 +6,9 @@ slim residual network for sound. Raw frames (0..255) go in: each trunk normalise
 """
 
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import torch
 from jaxtyping import Float, Shaped
@@ -16,6 +19,22 @@ from avnb.errors import SettingsError
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 PATIENCE = 10.0  # seconds without an answer after which a download has failed
+
+
+_FILLED_LATER: ContextVar[bool] = ContextVar("filled_later", default=False)
+
+
+@contextmanager
+def filled_later() -> Iterator[None]:
+    """Build networks that a run's weights will fill: nothing is downloaded only to be replaced.
+
+    What stays frozen is fetched all the same, since a run does not keep it.
+    """
+    token = _FILLED_LATER.set(True)
+    try:
+        yield
+    finally:
+        _FILLED_LATER.reset(token)
 
 
 class ResNetFrames(nn.Module):
@@ -31,7 +50,8 @@ class ResNetFrames(nn.Module):
     def __init__(self, stride: int = 32, pretrained: bool = True) -> None:
         super().__init__()
         self.stride = stride
-        self.body = _resnet18_body(3, stride, _imagenet_resnet18() if pretrained else None)
+        fetched = pretrained and not _FILLED_LATER.get()
+        self.body = _resnet18_body(3, stride, _imagenet_resnet18() if fetched else None)
         self.register_buffer("mean", 255 * torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", 255 * torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
 
@@ -148,8 +168,10 @@ class ResNetObjects(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.trunk = ResNetFrames(32, pretrained=True)
-        weights, classifier = _imagenet_resnet18(), nn.Linear(self.trunk.channels, 1000)
+        weights = _imagenet_resnet18()  # always: a frozen network's weights are in no run
+        self.trunk = ResNetFrames(32, pretrained=False)
+        self.trunk.body = _resnet18_body(3, 32, weights)
+        classifier = nn.Linear(self.trunk.channels, 1000)
         classifier.load_state_dict({name: weights[f"fc.{name}"] for name in ("weight", "bias")})
         self.classifier = _at_every_position(classifier)
         self.requires_grad_(False)

@@ -19,6 +19,7 @@ from avnb.devices import pick_device
 from avnb.errors import RunError, SettingsError
 from avnb.models import METHODS
 from avnb.models.base import Method
+from avnb.networks.encoders import filled_later
 from avnb.paths import shown
 from avnb.training.fit import fit
 from avnb.training.runs import NOT_PART_OF_THE_RESULT, Run, find_runs, start_from
@@ -33,10 +34,8 @@ def load_method(run: Run, classes: int, device: str = "auto") -> Method:
     read or do not fit its weights.
     """
     settings = replace(settings_of(run), device=pick_device(device))
-    # Every weight is the run's: none need be downloaded only to be replaced.
-    built_with = replace(settings, pretrained=False) if hasattr(settings, "pretrained") else settings
-    method = METHODS[settings.METHOD](built_with, classes)
-    method.settings = settings
+    with filled_later():
+        method = METHODS[settings.METHOD](settings, classes)
     run.load_best(method)
     return method.to(settings.device, memory_format=torch.channels_last).eval()
 
@@ -63,17 +62,23 @@ def load(name: str, dataset: str = "music", device: str = "auto") -> Method:
 
     Raises SettingsError where ``name`` is neither, and RunError where no run of the method is finished.
     """
+    return load_with_classes(name, dataset, device)[0]
+
+
+def load_with_classes(name: str, dataset: str = "music", device: str = "auto") -> tuple[Method, tuple[str, ...]]:
+    """Return what `load` returns, and the names of the classes that the method was trained on, in its order."""
     folder = Path(name)
     if (folder / "history.json").exists():
-        return load_method(Run(folder.resolve()), len(locate(folder.resolve().parent.name).classes), device)
-    check_names([name])
-    info = locate(dataset)
-    run = usual_run(name, info.name, info.origin)
+        run, info = Run(folder.resolve()), locate(folder.resolve().parent.name)
+    else:
+        check_names([name])
+        info = locate(dataset)
+        run = usual_run(name, info.name, info.origin)
     if run is None:
         raise RunError(
-            f"No run of {name} on {info.name} is finished. Its notebook trains it, and so does avnb.training.trained."
+            f"No run of {name} on {info.name} is finished. Its notebook trains it, and so does avnb-train {name}."
         )
-    return load_method(run, len(info.classes), device)
+    return load_method(run, len(info.classes), device), info.classes
 
 
 def check_names(names: Iterable[str]) -> None:

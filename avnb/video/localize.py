@@ -413,20 +413,8 @@ def _check(picture: Media, heard: Media, own_sound: bool) -> None:
 def _with_classes(method: str | Method, benchmark: str) -> tuple[Method, tuple[str, ...]]:
     """Return the network and the names of the classes it was trained on."""
     from avnb.datasets import locate
-    from avnb.models import METHODS
-    from avnb.training.trained import load_method, usual_run
+    from avnb.training.trained import load_with_classes
 
     if isinstance(method, Method):
         return method, locate(method.settings.dataset).classes
-    if method not in METHODS:
-        raise SettingsError(
-            f'There is no method "{method}".{did_you_mean(method, METHODS)} There are: {", ".join(METHODS)}.'
-        )
-    info = locate(benchmark)
-    run = usual_run(method, info.name, info.origin)
-    if run is None:
-        raise RunError(
-            f"No run of {method} on {info.name} is finished. Its notebook trains it, and so does "
-            f"notebooks/13_your_own_video.ipynb."
-        )
-    return load_method(run, len(info.classes)), info.classes
+    return load_with_classes(method, benchmark)

@@ -6,13 +6,16 @@ from pathlib import Path
 
 import pytest
 import torch
+import torchvision
 
 import avnb
 from avnb.data.store import Store
 from avnb.errors import RunError, SettingsError
 from avnb.evaluation import judge, trials_of
 from avnb.models.avgn import AVGN, AVGNSettings
+from avnb.models.ez_vsl import EZVSL, EZVSLSettings
 from avnb.models.one_avm import OneAVMSettings
+from avnb.networks import encoders
 from avnb.training.runs import Run, saved_state
 from avnb.training.trained import load_method, train
 
@@ -53,6 +56,30 @@ def test_trained_method_is_loaded_by_its_name_and_by_its_folder(tiny: Path, tiny
         loaded = avnb.load(name, dataset="tiny")
         assert torch.equal(loaded.tokens, method.tokens), name
         assert not loaded.training
+
+
+def test_a_run_of_the_paper_preset_keeps_its_object_prior_and_fetches_nothing_else(
+    tiny: Path, tiny_store: Store, monkeypatch
+):
+    """The prior is frozen, so no run keeps it; the trunk is the run's, and fetching it would be for nothing."""
+    weights, fetched = imagenet_like(), []
+    monkeypatch.setattr(encoders, "_imagenet_resnet18", lambda: fetched.append(1) or weights)
+    settings = EZVSLSettings(dataset="tiny", preset="paper", dim=8, device="cpu").resolve("cpu")
+    method = EZVSL(settings, 4).eval()
+    run = Run.of(settings, "tiny", tiny_store.digest)
+    run.save_epoch(method, torch.optim.AdamW(method.parameters()), {"val_loss": 0.0}, better=True)
+    fetched.clear()
+    loaded = load_method(Run(run.folder), 4, "cpu")
+    assert len(fetched) == 1, "once, for the prior"
+    frames = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
+    for prior, seen in method.object_maps(frames, None, (2, 2)).items():
+        torch.testing.assert_close(loaded.object_maps(frames, None, (2, 2))[prior], seen)
+
+
+def imagenet_like() -> dict[str, torch.Tensor]:
+    """A whole ResNet-18's weights, drawn."""
+    torch.manual_seed(5)
+    return torchvision.models.resnet18().state_dict()
 
 
 def test_name_that_is_no_method_is_a_sentence(workspace: Path):
