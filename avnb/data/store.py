@@ -89,6 +89,15 @@ class Store:
             raise DataError(f'"{self.name}" has no clips in {wanted}. It has {counted}.')
         return np.flatnonzero(chosen)
 
+    def solos(self, split: str) -> Int[np.ndarray, " chosen"]:
+        """Return the split's clips that mixtures are made of: its subset "solo", else all, with one sounding class.
+
+        Where there are solos, a clip of another subset may sound of more than its objects say. Raises what `select`
+        raises.
+        """
+        chosen = self.select(split, "solo" if (split, "solo") in self.count() else None)
+        return chosen[self.labels[chosen].sum(axis=1) == 1]
+
     def count(self) -> dict[tuple[str, str], int]:
         """Return the number of clips of each (split, subset)."""
         kinds = len(self.subsets)
@@ -152,11 +161,13 @@ class Store:
 
     def has_truth(self, index: Int[np.ndarray, " batch"]) -> np.ndarray:
         """Return which clips have a sounding object that fills at least one pixel, so that a map can be judged."""
+        return self.sounding_objects(index) > 0
+
+    def sounding_objects(self, index: Int[np.ndarray, " batch"]) -> Int[np.ndarray, " batch"]:
+        """Return how many sounding objects each clip has that fill at least one pixel."""
         clip, thing = self._objects_of(index)
         objects = self.objects[thing]
-        found = np.zeros(len(index), bool)
-        found[clip[objects["sounding"] & objects["seen"]]] = True
-        return found
+        return np.bincount(clip[objects["sounding"] & objects["seen"]], minlength=len(index))
 
     def _objects_of(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return, for every object of the clips at ``index``, the clip's place in ``index`` and the object's number."""

@@ -4,7 +4,15 @@ from avnb.evaluation.localization import evaluate, judge
 from avnb.evaluation.retrieval import judge_retrieval
 from avnb.evaluation.rows import pick
 from avnb.evaluation.separation import judge_listening, judge_separation, take_apart
-from avnb.evaluation.trials import Trial, duet_trial, published_rule, synthetic_trial, trials_of
+from avnb.evaluation.trials import (
+    Trial,
+    duet_trial,
+    published_rule,
+    several_trial,
+    single_trial,
+    synthetic_trial,
+    trials_of,
+)
 
 __all__ = [
     "Trial",
@@ -16,6 +24,8 @@ __all__ = [
     "judge_separation",
     "pick",
     "published_rule",
+    "several_trial",
+    "single_trial",
     "synthetic_trial",
     "take_apart",
     "trials_of",

@@ -60,14 +60,17 @@ def evaluate(
 
     On 2x2 scenes (geometry "grid"), and where a trial asks for ``silence``, the rows also have NSA (DSOL, eq. 9), which
     the row "flat" shows to be 100 for a map that says nothing. On 2x2 scenes they have the mean value of the maps "on
-    sounding" objects and "on silent" ones, too.
+    sounding" objects and "on silent" ones, too. Where nothing is judged there are maps and no rows.
     """
     ways = method.CLASSES if classes is None else (classes,) if isinstance(classes, str) else tuple(classes)
     if unknown := [way for way in ways if way not in method.CLASSES]:
         known = ", ".join(f'"{way}"' for way in method.CLASSES)
         raise SettingsError(f'classes = "{unknown[0]}": {method.settings.METHOD} can be judged with {known}.')
-    device, rule = torch.device(method.settings.device), threshold_rule(trial.threshold_rule)
+    device = torch.device(method.settings.device)
     answers = ask(method, store, trial, ways, progress)
+    if not trial.judged:
+        return [], _shown(answers)
+    rule = threshold_rule(trial.threshold_rule)
     if "best_pairing" in ways:
         answers = _paired(answers, store, trial, device)
     scores = _scores_of_answers(answers, store, trial, ways, rule, method.MAP_RANGE, device, progress)
@@ -77,8 +80,12 @@ def evaluate(
         protocol_of(*about, way, rule.name, training_of(method.settings)) | summary(parts, trial, at)
         for way, parts in scores.items()
     ]
-    shown = {"maps": answers.maps, "classes": answers.classes, "mixtures": torch.from_numpy(answers.mixtures)}
-    return rows + rows_without_model(store, trial, device), shown
+    return rows + rows_without_model(store, trial, device), _shown(answers)
+
+
+def _shown(answers: Answers) -> dict[str, Tensor]:
+    """Return what a heatmap needs of the answers."""
+    return {"maps": answers.maps, "classes": answers.classes, "mixtures": torch.from_numpy(answers.mixtures)}
 
 
 def judge(

@@ -13,7 +13,7 @@ from avnb.data.store import Store
 from avnb.devices import autocast
 from avnb.evaluation.chunks import chunks
 from avnb.evaluation.rows import protocol_of, training_of
-from avnb.evaluation.trials import Trial, trials_of
+from avnb.evaluation.trials import Trial, single_trial
 from avnb.metrics.retrieval import chance, retrieval
 from avnb.models.base import Method
 
@@ -21,9 +21,10 @@ from avnb.models.base import Method
 def judge_retrieval(method: Method, store: Store, limit: int = 0, progress: bool = True) -> list[dict[str, Any]]:
     """Return a row for the method and one for chance: IR-Acc, xNN-Acc and wNN-Acc, in percent.
 
-    The gallery are all test clips with one sounding class; clips of one video are no neighbours of each other.
+    The gallery are all test clips with one sounding class; clips of one video are no neighbours of each other. Raises
+    DataError where there are none.
     """
-    trial = next(trial for trial in trials_of(store, limit) if trial.sources == 1)
+    trial = single_trial(store, limit)
     clips = trial.mixtures(store)[:, 0]
     audio, visual = embeddings(method, store, clips, progress)
     classes = torch.from_numpy(store.labels[clips].argmax(axis=1)).to(audio.device)

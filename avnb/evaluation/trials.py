@@ -3,12 +3,14 @@
 Introduced in notebooks/04_avgn.ipynb.
 """
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Int
 
-from avnb.data.benchmarks import BENCHMARKS
+from avnb.data.benchmarks import BENCHMARKS, Protocol
 from avnb.data.clips import Recipe
 from avnb.data.mixing import draw_partners
 from avnb.data.store import Store
@@ -20,7 +22,10 @@ class Trial:
     """One question that is put to every method alike.
 
     ``subset`` names the clips; ``limit`` (0: all) how many mixtures at most, drawn evenly. With ``silence`` the maps of
-    the classes that do not sound are judged as well, where the sources are in one picture.
+    the classes that do not sound are judged as well, where the sources are in one picture. With the threshold rule
+    "none" no region is judged, and clips without ground truth do as well. ``parts`` are the subsets whose clips are
+    taken, where they are not of the trial's own name, and ``boxes`` how many sounding objects a clip has, at least and
+    at most (0: any number).
     """
 
     subset: str
@@ -30,6 +35,8 @@ class Trial:
     split: str = "test"
     limit: int = 0
     silence: bool = False
+    parts: tuple[str, ...] = ()
+    boxes: tuple[int, int] = (1, 0)
 
     @property
     def key(self) -> str:
@@ -51,18 +58,38 @@ class Trial:
         recipe = self.recipe
         chosen = pool = self.clips(store)  # partners, too, have ground truth and one class
         if len(chosen) == 0:
-            raise DataError(f'"{store.name}" has no {self.split} clips with ground truth for {self}.')
+            raise DataError(self._nothing(store))
         if self.limit:
             chosen = chosen[np.linspace(0, len(chosen) - 1, min(self.limit, len(chosen))).round().astype(int)]
         generator = np.random.default_rng([2023, self.sources])
         return draw_partners(store, chosen, pool, recipe.clips, generator, recipe.distinct_classes)
 
     def clips(self, store: Store) -> Int[np.ndarray, " clips"]:
-        """Return the clips that can be judged: with ground truth, and as many sounding classes as are asked for."""
+        """Return the clips that can be asked about: with as many sounding classes, and with truth if it is judged."""
         mixed = self.recipe.clips > 1
-        chosen = store.select(self.split, "solo" if mixed else self.subset)
-        chosen = chosen[store.has_truth(chosen)]
+        if mixed and not self.parts:
+            chosen = store.solos(self.split)
+        else:
+            there = [part for part in self.parts or (self.subset,) if (self.split, part) in store.count()]
+            found = [store.select(self.split, part) for part in there]
+            chosen = np.sort(np.concatenate(found)) if found else np.empty(0, np.int64)
+        if self.judged:
+            chosen = chosen[store.has_truth(chosen)]
+        if self.boxes != (1, 0):
+            boxes, (least, most) = store.sounding_objects(chosen), self.boxes
+            chosen = chosen[(boxes >= least) & (boxes <= (most or boxes))]
         return chosen[store.labels[chosen].sum(axis=1) == (1 if mixed else self.sources)]
+
+    def _nothing(self, store: Store) -> str:
+        truth = " with a box or a mask" if self.judged else ""
+        what = "one class" if self.sources == 1 or self.recipe.clips > 1 else f"{self.sources} classes"
+        there = ", ".join(f"{n} {split} {subset}" for (split, subset), n in sorted(store.count().items()))
+        return f'"{store.name}" has no {self.split} clips of {what}{truth} for "{self.subset}"; it has {there}.'
+
+    @property
+    def judged(self) -> bool:
+        """Whether its maps are scored."""
+        return self.threshold_rule != "none"
 
     @property
     def in_one_picture(self) -> bool:
@@ -86,28 +113,95 @@ class Trial:
 
 
 def trials_of(store: Store, limit: int = 0) -> list[Trial]:
-    """Return the trials that a benchmark's clips allow: its own subsets, and duets and trios side by side."""
-    subsets = {subset for split, subset in store.count() if split == "test"}
-    trials = [Trial(name, limit=limit) for name in ("solo", "photo", "test") if name in subsets]
-    if "solo" in subsets:
-        trials += [Trial(name, n, "side_by_side", limit=limit) for name, n in (("duet", 2), ("trio", 3))]
-    if "duet" in subsets:
-        trials.append(Trial("duet", 2, "one_frame", limit=limit))
+    """Return what can be asked on a data set: its benchmark's subsets and those of its own, and mixtures side by side.
+
+    First come single sources, then two and three clips side by side, then several sources in one picture. Where no
+    test clip has ground truth, or none is for testing, the trials are there all the same, but nothing in them is
+    judged. Raises DataError where no clip has a class.
+    """
+    split = next(one for one in ("test", "val", "train") if any(there == one for there, _ in store.count()))
+    judged = split == "test" and bool(store.has_truth(store.select(split)).any())
+    as_they_are = list(_as_they_are(store, split, judged))
+    mixed = [Trial(name, n, "side_by_side") for name, n in (("duet", 2), ("trio", 3))]
+    ordered = [
+        *(trial for trial in as_they_are if trial.sources == 1), *mixed,
+        *(trial for trial in as_they_are if trial.sources > 1),
+    ]  # fmt: skip
 
     def allowed(trial: Trial) -> bool:
         heard = int(store.labels[trial.clips(store)].any(axis=0).sum())  # classes; none without ground truth
         return heard >= (trial.sources if trial.recipe.clips > 1 else 1)
 
-    return [trial for trial in trials if allowed(trial)]
+    rule = "top_half" if judged else "none"
+    asked = [replace(trial, split=split, limit=limit, threshold_rule=rule) for trial in ordered]
+    found = [trial for trial in asked if allowed(trial)]
+    if not found:
+        raise DataError(
+            f'None of the {split} clips of "{store.name}" has a class that sounds, so that no method can be asked '
+            'anything; a row of metadata.jsonl names them in "objects" or "labels".'
+        )
+    return found
+
+
+def _as_they_are(store: Store, split: str, judged: bool) -> Iterator[Trial]:
+    """Yield the trials whose clips are the folder's own, single or of several sources in one picture.
+
+    The benchmark's protocols come first, then what else the folder holds: subsets of other names, and clips of more
+    sources than the protocol of their subset has.
+    """
+    record = BENCHMARKS.get(store.name)
+    protocols = record.protocols if record else ()
+    sources = {protocol.subset: protocol.sources for protocol in protocols if protocol.clip_by_clip}
+    for protocol in protocols:
+        if protocol.clip_by_clip:
+            geometry = "single" if protocol.sources == 1 else "one_frame"
+            yield Trial(protocol.subset, protocol.sources, geometry, parts=protocol.parts, boxes=protocol.boxes)
+    made_here = {protocol.subset for protocol in protocols} - sources.keys()
+    for subset in sorted(subset for there, subset in store.count() if there == split and subset not in made_here):
+        clips = store.select(split, subset)
+        counts = Counter(store.labels[clips[store.has_truth(clips)] if judged else clips].sum(axis=1).tolist())
+        for n, _ in counts.most_common():
+            if n > sources.get(subset, 0):
+                name, parts = (f"{subset} of {n}", (subset,)) if subset in sources else (subset, ())
+                yield Trial(name, n, "single" if n == 1 else "one_frame", parts=parts)
+                sources.setdefault(subset, 0)
+
+
+def single_trial(store: Store, limit: int = 0) -> Trial:
+    """Return the trial of single sources by which a method is known; raise DataError where no clip has one source."""
+    found = next((trial for trial in trials_of(store, limit) if trial.sources == 1), None)
+    if found is None:
+        raise DataError(f'"{store.name}" has no clips with one sounding class: every one is a mixture.')
+    return found
+
+
+def several_trial(store: Store, limit: int = 0) -> Trial:
+    """Return the trial of several sources by which a method is known: two side by side, where clips can be mixed.
+
+    Raises DataError where there are none and none can be made.
+    """
+    found = next((trial for trial in trials_of(store, limit) if trial.sources > 1), None)
+    if found is None:
+        raise DataError(
+            f'"{store.name}" has no clips in which two classes sound, and none can be made: a mixture takes '
+            "clips of two classes."
+        )
+    return found
 
 
 def synthetic_trial(store: Store, limit: int = 0) -> Trial:
-    """Return the trial of 2x2 scenes made from the test solos, of which two sound and two are silent (DSOL, 4.1).
+    """Return the trial of 2x2 scenes, of which two sound and two are silent (DSOL, 4.1): the folder's, else made here.
 
-    It costs more than the others (a map of every class is judged) and is therefore none of ``trials_of``. Raises
-    DataError where the solos have fewer than the four classes that a scene takes.
+    Scenes that are made of the test solos cost more than other mixtures (a map of every class is judged) and are
+    therefore none of ``trials_of``. Raises DataError where the solos have fewer than the four classes that a scene
+    takes.
     """
-    trial = Trial("synthetic", 2, "grid", published_rule(store.name, "synthetic", "dsol"), limit=limit)
+    record = BENCHMARKS.get(store.name)
+    composed = record is not None and any(one.composed and one.geometry == "grid" for one in record.protocols)
+    rule = published_rule(store.name, "synthetic", "dsol")
+    if composed:
+        return Trial("synthetic", 2, "one_frame", rule, limit=limit, silence=True)
+    trial = Trial("synthetic", 2, "grid", rule, limit=limit)
     heard = int(store.labels[trial.clips(store)].any(axis=0).sum())
     if heard < trial.recipe.clips:
         raise DataError(
@@ -124,14 +218,16 @@ def duet_trial(limit: int = 0, sources: int = 2) -> Trial:
 
 def published_rule(benchmark: str, subset: str, paper: str) -> str:
     """Return the threshold rule with which ``paper`` judged the subset; "top_half" where it names none."""
-    if benchmark not in BENCHMARKS:
-        return "top_half"
-    rules = {protocol.subset: protocol.threshold_rules for protocol in BENCHMARKS[benchmark].protocols}
-    return rules.get(subset, {}).get(paper, "top_half")
+    found = _protocol(benchmark, subset)
+    return found.threshold_rules.get(paper, "top_half") if found else "top_half"
 
 
 def headline_iou(benchmark: str, subset: str) -> float:
     """Return the IoU at which the papers count a clip of the subset as found; 0.5 where no paper judged it."""
-    if benchmark not in BENCHMARKS:
-        return 0.5
-    return {protocol.subset: protocol.iou_at for protocol in BENCHMARKS[benchmark].protocols}.get(subset, 0.5)
+    found = _protocol(benchmark, subset)
+    return found.iou_at if found else 0.5
+
+
+def _protocol(benchmark: str, subset: str) -> Protocol | None:
+    protocols = BENCHMARKS[benchmark].protocols if benchmark in BENCHMARKS else ()
+    return next((protocol for protocol in protocols if protocol.subset == subset), None)

@@ -18,7 +18,7 @@ from avnb.data.clips import Batch, RawBatch, Recipe
 from avnb.data.mixing import draw_partners, feature_name, make_batch, read_batch, shrunk
 from avnb.data.rows import DeviceRows, Rows
 from avnb.data.store import Store
-from avnb.errors import SettingsError
+from avnb.errors import DataError, SettingsError
 from avnb.models.base import Method, Stage
 
 ANNOUNCED = 2  # batches whose rows a disk is told of before they are read
@@ -119,12 +119,19 @@ class Examples:
 
 
 def gather_examples(method: Method, store: Store, progress: bool = True) -> Examples:
-    """Choose the clips to train and validate on, and cache the features of a frozen trunk beside the store."""
+    """Choose the clips to train and validate on, and cache the features of a frozen trunk beside the store.
+
+    Raises DataError where there is none to train on, and SettingsError on a batch larger than the split.
+    """
     settings = method.settings
-    train = _sources(store, "train")
-    if ("val", "solo") in store.count():
-        val = _sources(store, "val")
-    else:  # whole videos are held out: clips of one are too much alike
+    splits = {split for split, _ in store.count()}
+    train, val = (store.solos(split) if split in splits else np.empty(0, np.int64) for split in ("train", "val"))
+    if not len(train):
+        raise DataError(
+            f'"{store.name}" has no training clips with one sounding class. Train on another data set and judge on '
+            "this one: train_dataset names it."
+        )
+    if not len(val):  # whole videos are held out: clips of one are too much alike
         videos = store.clips["video"][train]
         order = np.random.default_rng(0).permutation(np.unique(videos))
         held = np.isin(videos, order[: max(1, round(HELD_OUT * len(order)))])
@@ -143,12 +150,6 @@ def gather_examples(method: Method, store: Store, progress: bool = True) -> Exam
         if any(recipe.geometry == "grid" for stage in method.stages() for recipe in stage.recipes + stage.validation):
             half = cached_features(method.trunk, store, wanted, settings.device, progress, shrink=2)
     return Examples(store, train, val, features, half)
-
-
-def _sources(store: Store, split: str) -> Int[np.ndarray, " clips"]:
-    """Return a split's clips that mixtures are made of: its solos, or all clips, with one sounding class."""
-    clips = store.select(split, "solo" if (split, "solo") in store.count() else None)
-    return clips[store.labels[clips].sum(axis=1) == 1]
 
 
 def cached_features(

@@ -3,13 +3,14 @@
 import csv
 import json
 import re
+from collections import Counter
 from pathlib import Path
 from typing import get_args
 
 import pytest
 
 from avnb import papers
-from avnb.data.benchmarks import BENCHMARKS, Geometry, Protocol, benchmark
+from avnb.data.benchmarks import BENCHMARKS, Geometry, Protocol, benchmark, printed_as
 from avnb.errors import SettingsError
 from avnb.metrics.localization import threshold_rule
 
@@ -35,6 +36,7 @@ def protocol(name: str, subset: str) -> Protocol:
 def test_every_benchmark_that_the_papers_name_has_a_record():
     assert set(BENCHMARKS) == {
         "music",
+        "music-synthetic",
         "vggsound-instruments",
         "vggsound-music",
         "vggsound-single",
@@ -170,7 +172,10 @@ def test_geometry_is_the_papers():
     assert {f"{record.name} {p.subset}": p.geometry for record, p in PROTOCOLS if p.sources > 1} == {
         "music duet": "one_frame",
         "music synthetic": "grid",
+        "music-synthetic synthetic": "grid",
         "vggsound-instruments duet": "side_by_side",
+        "vggsound-single duet": "side_by_side",
+        "vggsound-single trio": "side_by_side",
         "vggsound-duet duet": "side_by_side",
         "voxceleb2 duet": "side_by_side",
         "audioset-instrument multi": "one_frame",
@@ -201,16 +206,45 @@ def test_headline_metric_of_a_protocol_is_a_column_of_its_tables():
         assert stated <= {metric}, judged.published_as
 
 
-def test_every_localization_table_belongs_to_a_protocol():
-    known = {name for _, judged in PROTOCOLS for name in judged.published_as}
-    others = {name for printed in papers.all_tables() for name in printed.benchmarks} - known
-    assert others == {
-        "MUSIC",  # OneAVM separates there and does not localize
-        "VGGSound-Duet (3 sources)",
-        "VGGSound-All (1 source)",
-        "VGGSound-All (2 sources)",
-        "VGGSound-All (3+ sources)",
+def test_every_published_number_stands_in_a_column_that_a_run_can_fill():
+    """A column is a benchmark as a paper prints it and a metric; a protocol of some record has to have both."""
+    columns = Counter(
+        (table.source, label, metric)
+        for table in papers.all_tables()
+        for label, rows in table.benchmarks.items()
+        for row in rows
+        for metric, value in row.values.items()
+        if value is not None
+    )
+    separated = {record.separated_as for record in BENCHMARKS.values()}
+    empty = {
+        (source, label, metric): numbers
+        for (source, label, metric), numbers in columns.items()
+        if not any(metric in judged.metrics for _, judged in printed_as(label))
+        and not (metric in ("SDR", "SAR") and label in separated)
     }
+    assert columns.total() == 815
+    assert not empty, f"{sum(empty.values())} of {columns.total()} numbers"
+
+
+def test_no_record_names_a_table_or_a_metric_that_no_paper_prints():
+    printed = {
+        (label, metric)
+        for table in papers.all_tables()
+        for label, rows in table.benchmarks.items()
+        for row in rows
+        for metric in row.values
+    }
+    for record, judged in PROTOCOLS:
+        for metric in judged.also:
+            assert any((label, metric) in printed for label in judged.published_as), (record.name, metric)
+    assert all((record.separated_as, "SDR") in printed for record in BENCHMARKS.values() if record.separated_as)
+
+
+def test_what_is_trained_elsewhere_names_a_benchmark_with_training_clips():
+    named = {record.name: record.trained_on for record in BENCHMARKS.values() if record.trained_on}
+    assert named == {"music-synthetic": "music", "vggsound-duet": "vggsound-single"}
+    assert not any(BENCHMARKS[name].trained_on for name in named.values())
 
 
 def test_sound_is_stated_where_one_paper_uses_a_benchmark():

@@ -387,7 +387,7 @@ def test_clips_with_two_sounding_classes_are_not_mixed_in(tiny_store):
 
 
 def test_trial_without_clips_is_a_sentence(tiny_store):
-    with pytest.raises(DataError, match='"tiny" has no test clips with ground truth for Trial'):
+    with pytest.raises(DataError, match='"tiny" has no test clips of 3 classes with a box or a mask for "duet"; it'):
         Trial("duet", 3, "one_frame").mixtures(tiny_store)
 
 
@@ -445,10 +445,15 @@ def test_two_classes_make_no_trio(tiny_store):
         trial.mixtures(store)
 
 
-def test_clips_without_places_allow_no_trial(tiny_store):
+def test_clips_without_places_are_asked_about_and_not_judged(seer, tiny_store):
     objects = np.array(tiny_store.objects)
     objects["sounding"] = False
-    assert trials_of(altered(tiny_store, objects=objects)) == []
+    store = altered(tiny_store, objects=objects)
+    found = trials_of(store)
+    assert [(trial.key, trial.judged) for trial in found] == [(trial.key, False) for trial in trials_of(tiny_store)]
+    rows, shown = evaluate(seer(), store, found[0], progress=False)
+    assert rows == []
+    assert shown["maps"].shape[:2] == (8, 1)
 
 
 def test_threshold_rule_is_the_papers_where_it_names_one():
