@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from avnb.config import Settings
-from avnb.data.benchmarks import BENCHMARKS, Benchmark, Protocol
+from avnb.data.benchmarks import BENCHMARKS, Protocol, printed_as
 from avnb.errors import RunError
 from avnb.evaluation.rows import ASKED, DECIBELS, IDEAL, needs_a_rule, training_of
 from avnb.metrics import trivial
@@ -28,7 +28,6 @@ Cell = tuple[str, str]  # a benchmark as the paper names it, and a metric
 
 PUBLISHED, OWN, NO_MODEL = "published", "this project", "needs no model"
 DAGGER = "†"
-SEPARATED_ON = {"MUSIC": "music", "VGGSound-Music": "vggsound-music"}  # as OneAVM's Table 2 names them
 
 # Methods of print that are one of ours with other settings.
 ALSO: Mapping[str, tuple[str, Mapping[str, Any]]] = {"OTS-mix": ("ots", {"sources": 2})}
@@ -140,8 +139,7 @@ JUDGED_BY = ("origin", "geometry", "threshold_rule", "classes", "clips", "traine
 
 def rebuild(table: Table, runs: Sequence[Judged]) -> Rebuilt:
     """Return ``table`` with a line for each of its methods that has been run, and for what needs no model."""
-    labels = {label: _protocol(label) for label in table.benchmarks}
-    published = _published(table, labels)
+    published = _published(table)
     own, ranked = [], []
     for (method, wanted), line in published.items():
         key, variant = ALSO.get(method, (_key(method), {}))
@@ -161,13 +159,13 @@ def rebuild(table: Table, runs: Sequence[Judged]) -> Rebuilt:
                 if any(found.name == method for found in own):
                     continue
         for trained in lengths:
-            ways = [_own_line(name, key, variant, way, table, labels, runs, trained) for way in ASKED]
+            ways = [_own_line(name, key, variant, way, table, runs, trained) for way in ASKED]
             asked = [found for found in ways if found is not None]
             own += asked
             if asked and (rows or not wanted):
                 ranked.append((line, asked[0], trained))
     _mark(ranked)
-    return Rebuilt(table, (*published.values(), *own, *_lines_without_model(table, labels, runs, own)))
+    return Rebuilt(table, (*published.values(), *own, *_lines_without_model(table, runs, own)))
 
 
 def _ablation(table: Table, key: str) -> Mapping[str, Mapping[str, Any]]:
@@ -211,7 +209,7 @@ def in_words(judged: Mapping[str, Any] | None) -> str:
 # ------------------------------------------------------------------------------------------------- one line of a table
 
 
-def _published(table: Table, labels: Mapping[str, Any]) -> dict[tuple[str, str], Line]:
+def _published(table: Table) -> dict[tuple[str, str], Line]:
     """Return the published lines: a row of each benchmark where the paper has it."""
     lines: dict[tuple[str, str], Line] = {}
     for label, rows in table.benchmarks.items():
@@ -220,8 +218,7 @@ def _published(table: Table, labels: Mapping[str, Any]) -> dict[tuple[str, str],
             line.name = _name_of(row) if row.starred else line.name
             line.values |= {(label, metric): value for metric, value in row.values.items() if value is not None}
             line.printed |= {(label, metric): text for metric, text in row.printed.items()}
-            if labels[label]:
-                _, protocol = labels[label]
+            if protocol := next((protocol for _, protocol in printed_as(label)), None):
                 line.judged[label] = {
                     "origin": "real", "geometry": protocol.geometry, "classes": "",
                     "clips": table.tested_on.get(label, protocol.clips or ""),
@@ -236,7 +233,6 @@ def _own_line(
     variant: Mapping[str, Any],
     way: str,
     table: Table,
-    labels: Mapping[str, Any],
     runs: Sequence[Judged],
     trained: str,
 ) -> Line | None:
@@ -249,20 +245,18 @@ def _own_line(
     candidates = [judged for judged in own if _is_variant(judged, variant, trained)]
     for label, rows in table.benchmarks.items():
         for metric in rows[0].values:
-            found = _closest(candidates, label, metric, labels[label], _key(table.paper) or "")
-            values = [judged.row[_our_name(metric, labels[label])] for judged in found]
-            if not values:
+            found = closest(candidates, label, metric, _key(table.paper) or "")
+            if not found:
                 continue
+            values = [value for _, value in found]
             line.values[label, metric] = statistics.fmean(values)
             if len(values) > 1:
                 line.spreads[label, metric] = statistics.stdev(values)
-            _say_how(line, label, metric, found)
+            _say_how(line, label, metric, [judged for judged, _ in found])
     return line if line.values else None
 
 
-def _lines_without_model(
-    table: Table, labels: Mapping[str, Any], runs: Sequence[Judged], own: Sequence[Line]
-) -> list[Line]:
+def _lines_without_model(table: Table, runs: Sequence[Judged], own: Sequence[Line]) -> list[Line]:
     """Return what needs no model, as it was judged beside this project's lines."""
     names = [*trivial.NAMES, *trivial.TILED, "mixture", *IDEAL]
     lines = []
@@ -274,10 +268,9 @@ def _lines_without_model(
                 continue
             for metric in rows[0].values:
                 candidates = [judged for judged in runs if judged.row["method"] == name]
-                found = _closest(candidates, label, metric, labels[label], _key(table.paper) or "")
-                if found:
-                    line.values[label, metric] = found[0].row[_our_name(metric, labels[label])]
-                    _say_how(line, label, metric, found[:1])
+                for judged, value in closest(candidates, label, metric, _key(table.paper) or "")[:1]:
+                    line.values[label, metric] = value
+                    _say_how(line, label, metric, [judged])
         if line.values:
             lines.append(line)
     return lines
@@ -291,39 +284,37 @@ def _say_how(line: Line, label: str, metric: str, found: Sequence[Judged]) -> No
         line.judged[label] = how | {"trained": found[0].trained, "runs": len(found)}
 
 
-def _closest(
-    candidates: Sequence[Judged], label: str, metric: str, place: tuple[Benchmark, Protocol] | None, paper: str
-) -> list[Judged]:
-    """Return one row a run for a cell: the paper's geometry and threshold rule where they were judged, else another."""
-    if metric in DECIBELS:
-        wanted = [
-            judged
-            for judged in candidates
-            if judged.row["benchmark"] == SEPARATED_ON.get(label) and judged.row["geometry"] == "separate"
-        ]
-        geometry, rule = "separate", "none"
-    elif place is None:
-        return []
-    else:
-        record, protocol = place
-        geometry, rule = protocol.geometry, protocol.threshold_rules.get(paper, "top_half")
-        wanted = [
-            judged
-            for judged in candidates
-            if (judged.row["benchmark"], judged.row["subset"], judged.row["sources"])
-            == (record.name, protocol.subset, protocol.sources)
-        ]
-    wanted = [judged for judged in wanted if judged.row.get(_our_name(metric, place)) is not None]
-    for key, value in (("origin", "real"), ("geometry", geometry), ("threshold_rule", rule)):
-        wanted = [judged for judged in wanted if judged.row[key] == value] or [
-            judged for judged in wanted if judged.row[key] == wanted[0].row[key]
-        ]
-    return list({judged.run: judged for judged in wanted}.values())
+def closest(candidates: Sequence[Judged], label: str, metric: str, paper: str) -> list[tuple[Judged, float]]:
+    """Return one row a run for a cell, and its number: judged as the paper did where there is such a row.
 
-
-def _our_name(metric: str, place: tuple[Benchmark, Protocol] | None) -> str:
-    """Return what our rows call a printed metric: OneAVM's Precision and F1 are at the IoU of the benchmark."""
-    return f"{metric}@{place[1].iou_at}" if place and metric in ("Precision", "F1") else metric
+    Real clips come before a stand-in, a benchmark's own mixtures before those that are made of another's clips, then
+    the paper's geometry and threshold rule.
+    """
+    separated = {record.name for record in BENCHMARKS.values() if record.separated_as == label}
+    places = {(record.name, one.subset, one.sources): one for record, one in printed_as(label) if metric in one.metrics}
+    found: list[tuple[Judged, Protocol | None, float]] = []
+    for judged in candidates:
+        row = judged.row
+        place = places.get((row["benchmark"], row["subset"], row["sources"]))
+        if metric in DECIBELS and row["benchmark"] in separated and row["geometry"] == "separate":
+            place = None
+        elif metric in DECIBELS or place is None:
+            continue
+        value = row.get(f"{metric}@{place.iou_at}" if place and metric in ("Precision", "F1") else metric)
+        if value is not None:
+            found.append((judged, place, value))
+    wanted = {
+        "origin": lambda row, _: row["origin"] == "real",
+        "benchmark": lambda _, place: place is not None and place.composed,
+        "geometry": lambda row, place: place is None or row["geometry"] == place.asked_in,
+        "threshold_rule": lambda row, place: (
+            place is None or row["threshold_rule"] == place.threshold_rules.get(paper, "top_half")
+        ),
+    }
+    for name, is_wanted in wanted.items():
+        found = [one for one in found if is_wanted(one[0].row, one[1])] or found
+        found = [one for one in found if one[0].row[name] == found[0][0].row[name]]
+    return list({judged.run: (judged, value) for judged, _, value in found}.values())
 
 
 def _mark(ranked: Sequence[tuple[Line, Line, str]]) -> None:
@@ -368,19 +359,6 @@ def _is_variant(judged: Judged, variant: Mapping[str, Any], trained: str) -> boo
     return is_usual(settings, dict(variant) | {name: getattr(settings, name) for name in lengths})
 
 
-def _protocol(label: str) -> tuple[Benchmark, Protocol] | None:
-    """Return the benchmark and the protocol that a paper calls by this name; None where no record has it."""
-    return next(
-        (
-            (record, protocol)
-            for record in BENCHMARKS.values()
-            for protocol in record.protocols
-            if label in protocol.published_as
-        ),
-        None,
-    )
-
-
 def _key(method: str) -> str | None:
     """Return our name of a method that is printed otherwise; None where this package has none.
 
@@ -393,7 +371,3 @@ def _key(method: str) -> str | None:
 
 def _name_of(row: Row) -> str:
     return ", ".join(filter(None, (row.method, row.setting))) + (" (* best pairing)" if row.starred else "")
-
-
-def _settings_in(table: Table, method: str) -> set[str]:
-    return {row.setting for rows in table.benchmarks.values() for row in rows if row.method == method}

@@ -43,7 +43,10 @@ def judge_retrieval(method: Method, store: Store, limit: int = 0, progress: bool
 def embeddings(
     method: Method, store: Store, clips: Int[np.ndarray, " clips"], progress: bool = True
 ) -> tuple[Float[Tensor, "clips dim"], Float[Tensor, "clips dim"]]:
-    """Return the "audio" and "visual" vectors that the method's embed() gives single clips, on its device."""
+    """Return the "audio" and "visual" vectors of single clips, on the method's device: the mean where it has several.
+
+    Of a method that makes them class-aware they are those before, for which no class has to be told.
+    """
     from tqdm.auto import tqdm
 
     device, recipe = torch.device(method.settings.device), Trial("solo").recipe
@@ -53,9 +56,9 @@ def embeddings(
     for part in chunks(len(clips), device):
         batch = make_batch(store, clips[part, None], recipe).to(device)
         with autocast(device):
-            vectors = method.embed(batch)
+            vectors = method.encode(batch) or method.embed(batch)
         for name, parts in found.items():
-            parts.append(vectors[name][:, 0].float())
+            parts.append(vectors[name].float().reshape(len(batch), -1, vectors[name].shape[-1]).mean(dim=1))
         bar.update(len(batch))
     bar.close()
     return torch.cat(found["audio"]), torch.cat(found["visual"])

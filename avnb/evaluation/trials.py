@@ -154,8 +154,8 @@ def _as_they_are(store: Store, split: str, judged: bool) -> Iterator[Trial]:
     sources = {protocol.subset: protocol.sources for protocol in protocols if protocol.clip_by_clip}
     for protocol in protocols:
         if protocol.clip_by_clip:
-            geometry = "single" if protocol.sources == 1 else "one_frame"
-            yield Trial(protocol.subset, protocol.sources, geometry, parts=protocol.parts, boxes=protocol.boxes)
+            about = {"parts": protocol.parts, "boxes": protocol.boxes}
+            yield Trial(protocol.subset, protocol.sources, protocol.asked_in, **about)
     made_here = {protocol.subset for protocol in protocols} - sources.keys()
     for subset in sorted(subset for there, subset in store.count() if there == split and subset not in made_here):
         clips = store.select(split, subset)

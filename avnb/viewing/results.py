@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pandas.io.formats.style
 
 RESULTS = "docs/results/seeds.json"  # in the project; written by tools/seeds.py
+NOTHING = "Nothing of this kind can be judged here: it takes test clips with boxes or masks (data/README.md shows how)."
 CEILING = {"oracle": "oracle (the ceiling)"}  # so that it is not taken for classes: oracle
 
 
@@ -31,10 +32,13 @@ def results_table(
     The caption carries the protocol that all rows share; what differs between rows is a column. ``origin`` is by
     default the rows' own; unless it is "real", published rows are marked as not comparable. The groups are words in
     the first column, so that they can be told apart where styles are stripped (GitHub) and in a terminal, where
-    ``print`` shows the same table. Introduced in notebooks/04_avgn.ipynb.
+    ``print`` shows the same table. Without rows the caption says that there is nothing to show. Introduced in
+    notebooks/04_avgn.ipynb.
     """
     import pandas as pd
 
+    if not rows:
+        return _styled(pd.DataFrame(index=pd.MultiIndex.from_tuples([], names=["", "method"])), NOTHING)
     origins = {origin} if origin else {row["origin"] for row in rows if "origin" in row}
     untouched = [row for row in rows if row["method"] == "mixture"]  # what separation starts from
     own = [row for row in rows if row["method"] not in (*NO_MODEL, "mixture")]
@@ -110,7 +114,7 @@ def _styled(table: Any, caption: str) -> "pandas.io.formats.style.Styler":
         """A styled table that a terminal can read."""
 
         def __repr__(self) -> str:
-            return f"{caption}\n{table.to_string()}"
+            return f"{caption}\n{table.to_string()}" if len(table) else caption
 
     groups = [group for group, _ in table.index]
     styles = [

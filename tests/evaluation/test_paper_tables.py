@@ -7,12 +7,14 @@ import re
 import pytest
 
 from avnb import papers
+from avnb.data.benchmarks import BENCHMARKS
 from avnb.errors import RunError
 from avnb.evaluation.paper_tables import (
     DAGGER,
     NO_MODEL,
     OWN,
     PUBLISHED,
+    closest,
     in_words,
     read_runs,
     rebuild,
@@ -279,3 +281,35 @@ def test_a_damaged_metrics_file_is_named(write):
     (folder / "metrics.json").write_text('{"rows": [')
     with pytest.raises(RunError, match=r"metrics\.json is damaged"):
         read_runs()
+
+
+def test_pairs_of_a_benchmarks_own_come_before_those_made_of_another_s_clips(write):
+    pair = {"subset": "duet", "sources": 2, "CAP": 20.0}
+    write("avgn", [pair | {"benchmark": "vggsound-single", "geometry": "side_by_side"}])
+    cell = ("VGGSound-Duet", "CAP")
+    assert lines(rebuild(papers.avgn.table2, read_runs()))["AVGN"].values[cell] == 20.0
+    write("avgn", [pair | {"benchmark": "vggsound-duet", "geometry": "one_frame", "CAP": 30.0}])
+    assert lines(rebuild(papers.avgn.table2, read_runs()))["AVGN"].values[cell] == 30.0
+
+
+def test_every_column_of_every_table_is_filled_by_a_run_that_was_judged_by_the_records(write):
+    """Rows as evaluation writes them, one for each protocol and one of what is separated: no column stays empty."""
+    rows = []
+    for record in BENCHMARKS.values():
+        for judged in record.protocols:
+            scores = {f"{m}@{judged.iou_at}" if m in ("Precision", "F1") else m: 50.0 for m in judged.metrics}
+            place = {"benchmark": record.name, "subset": judged.subset, "sources": judged.sources}
+            rows.append(place | {"geometry": judged.asked_in, "classes": "none"} | scores)
+        if record.separated_as:
+            heard = {"benchmark": record.name, "subset": "duet", "sources": 2, "geometry": "separate"}
+            rows.append(heard | {"classes": "none", "SDR": 5.0, "SAR": 6.0})
+    write("one_avm", rows)
+    runs = read_runs()
+    for table in papers.all_tables():
+        filled = {
+            (label, metric)
+            for label, printed in table.benchmarks.items()
+            for metric in printed[0].values
+            if closest(runs, label, metric, "")
+        }
+        assert filled == {(label, m) for label, printed in table.benchmarks.items() for m in printed[0].values}

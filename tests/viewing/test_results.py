@@ -56,3 +56,9 @@ def test_a_name_cannot_break_the_page():
     page = results_table(rows(benchmark="<script>", method="<b>")).to_html()
     assert "<script>" not in page
     assert "<b>" not in page
+
+
+def test_a_table_without_rows_says_what_judging_takes():
+    table = results_table([], papers.avgn.table2["MUSIC-Duet"])
+    assert repr(table).startswith("Nothing of this kind can be judged here: it takes test clips with boxes or masks")
+    assert "it takes test clips with boxes" in table.to_html()

@@ -55,6 +55,11 @@ class Protocol:
         return self.composed or self.geometry in ("single", "one_frame")
 
     @property
+    def asked_in(self) -> str:
+        """In which geometry it is judged here: a mixture that is kept as a clip is one frame."""
+        return "one_frame" if self.composed else self.geometry
+
+    @property
     def metrics(self) -> tuple[str, ...]:
         """What is judged here, by our names: of every protocol, and ``also``."""
         usual = ("AP", f"IoU@{self.iou_at}") if self.sources == 1 else ("CAP", "PIAP", f"CIoU@{self.iou_at}")
