@@ -69,6 +69,14 @@ def sigmoid(x: float) -> float:
     return 1 / (1 + math.exp(-x))
 
 
+def tri_map_means(values: list[float]) -> tuple[float, float, float]:
+    """How a picture's sounding part, its whole and its background match a sound (LVS), position by position."""
+    above = [sigmoid((value - 0.65) / 0.03) for value in values]
+    below = [1 - sigmoid((value - 0.4) / 0.03) for value in values]
+    means = [dot(weights, values) / sum(weights) for weights in (above, [1.0] * len(values), below)]
+    return means[0], means[1], means[2]
+
+
 def softmax(values: list[float]) -> list[float]:
     top = max(values)
     powers = [math.exp(value - top) for value in values]
@@ -87,3 +95,18 @@ class TinySoundMaps(TinySound):
 
     def maps(self, spectrogram: Tensor) -> list[Tensor]:
         return [torch.relu(self.mix(adaptive_avg_pool2d(spectrogram.to(self.mix.weight.dtype), (4, 3))))]
+
+
+class TinyObjects(nn.Module):
+    """Stands in for LiteObjects, on the trunk's own grid: five features and ten classes at every position."""
+
+    frozen = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.classifier = nn.Conv2d(3, 5, 1), nn.Conv2d(5, 10, 1)
+        self.requires_grad_(False)
+
+    def forward(self, maps: Tensor) -> tuple[Tensor, Tensor]:
+        v = self.layer(maps)
+        return v, self.classifier(v)

@@ -43,7 +43,7 @@ from torch.utils.checkpoint import checkpoint
 from avnb.config import Settings, setting
 from avnb.data.clips import Batch, Recipe
 from avnb.devices import in_full_precision, widened
-from avnb.models.base import Method, Query, Stage
+from avnb.models.base import QUICK, Method, Query, Stage
 from avnb.networks.losses import cosine_maps, multiple_instance_contrastive
 from avnb.networks.presets import eyes_and_ears, projection
 from avnb.networks.spectrograms import LinearLogSpectrogram
@@ -58,7 +58,7 @@ class AVGNSettings(Settings):
     METHOD: ClassVar[str] = "avgn"
     PRESETS: ClassVar = {
         "quick": {
-            "epochs": 13, "batch_size": 32, "learning_rate": 2e-3, "weight_decay": 0.01, "schedule": "one_cycle",
+            "epochs": 13, **QUICK,
             "dim": 128, "depth": 1, "temperature": 0.1,
         },
         "paper": {

@@ -34,7 +34,7 @@ Where the paper is silent or the released code differs, the setting says so:
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from einops import einsum
@@ -47,7 +47,7 @@ from avnb.data.clips import Batch, Recipe
 from avnb.devices import full_precision, widened
 from avnb.errors import SettingsError
 from avnb.metrics.clustering import k_means, nmi
-from avnb.models.base import Ablations, Examples, Query, Stage
+from avnb.models.base import AS_DSOL, QUICK, Ablations, Examples, Phased, Query, Stage
 from avnb.models.ots import OTS, OTSSettings, matching_loss
 
 LOCALIZE, CLASSIFY, MATCH = range(3)  # what the network is learning
@@ -79,13 +79,13 @@ class DSOLSettings(OTSSettings):
             "epochs": 3, "class_epochs": 7, "match_epochs": 9, "mask_threshold": 0.3, "scenes": "grid",
             "audio_examples": "mixed", "localization_weight": 0.1, "kl_direction": "released", "kl_reduction": "sum",
             "softmax_scale": 0.3,
-            "batch_size": 32, "learning_rate": 2e-3, "weight_decay": 0.01, "schedule": "one_cycle",
+            **QUICK,
         },
         "paper": {
             "epochs": 15, "class_epochs": 3, "match_epochs": 6, "mask_threshold": 0.05, "scenes": "both",
             "audio_examples": "solos", "localization_weight": 0.5, "kl_direction": "printed", "kl_reduction": "mean",
             "softmax_scale": 1.0,
-            "batch_size": 32, "learning_rate": 1e-4, "weight_decay": 1e-4, "schedule": "constant",
+            **AS_DSOL,
         },
     }  # fmt: skip
 
@@ -127,7 +127,7 @@ class DSOLSettings(OTSSettings):
             raise SettingsError("consistency = False and localization_weight = 0 leave stage two nothing to learn.")
 
 
-class DSOL(OTS):
+class DSOL(Phased, OTS):
     """Discriminative sounding objects localization. Introduced in notebooks/05_dsol.ipynb.
 
     ``teacher`` is the network as it was when the clusters were last made: what it calls an object's cluster are the
@@ -147,8 +147,7 @@ class DSOL(OTS):
         self.audio_class = nn.Linear(self.listen.channels, self.clusters)
         if settings.affine:
             self.map_scale, self.map_shift = nn.Parameter(torch.ones(())), nn.Parameter(torch.zeros(()))
-        self.register_buffer("phase", torch.tensor(LOCALIZE))  # what a run keeps of `doing`
-        self.doing = LOCALIZE  # a plain number: to ask a buffer is to wait for the GPU
+        self.enter(LOCALIZE)
         self.register_buffer("centres", torch.zeros(self.clusters, self.channels))  # of what k-means was given
         self.register_buffer("dictionary", torch.zeros(self.clusters, self.channels))  # d^k
         self.register_buffer("named", torch.zeros(classes, self.clusters))  # 1 where the cluster is of the class
@@ -157,16 +156,6 @@ class DSOL(OTS):
         teacher = copy.deepcopy(self).requires_grad_(False).eval()
         teacher.CLASSES = ("none",)  # its phase is never told: it localizes
         self.teacher = teacher
-
-    def enter(self, phase: int) -> None:
-        """Go on with another phase of the training."""
-        self.doing = phase
-        self.phase.fill_(phase)
-
-    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *rest: Any) -> None:
-        super()._load_from_state_dict(state_dict, prefix, *rest)
-        if f"{prefix}phase" in state_dict:
-            self.doing = int(state_dict[f"{prefix}phase"])
 
     def train(self, mode: bool = True) -> "DSOL":
         super().train(mode)

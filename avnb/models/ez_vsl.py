@@ -28,7 +28,7 @@ from avnb.config import Settings, setting
 from avnb.data.clips import Batch, Recipe
 from avnb.devices import in_full_precision
 from avnb.errors import SettingsError
-from avnb.models.base import Method, Query, Stage
+from avnb.models.base import QUICK, Method, Query, Stage
 from avnb.networks.encoders import FrozenLite, LiteObjects, ResNetObjects
 from avnb.networks.losses import all_cosines, cosine_maps, pair_cosines
 from avnb.networks.presets import eyes_and_ears, projection
@@ -42,7 +42,7 @@ class EZVSLSettings(Settings):
     METHOD: ClassVar[str] = "ez_vsl"
     PRESETS: ClassVar = {
         "quick": {
-            "epochs": 10, "batch_size": 32, "learning_rate": 2e-3, "weight_decay": 0.01, "schedule": "one_cycle",
+            "epochs": 10, **QUICK,
             "dim": 128, "temperature": 0.15,
         },
         "paper": {

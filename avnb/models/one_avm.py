@@ -39,19 +39,19 @@ import torch
 from einops import rearrange
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, pad
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from avnb.config import Settings, setting
 from avnb.data.clips import Batch, Recipe
-from avnb.devices import full_precision
-from avnb.errors import DataError, SettingsError
+from avnb.errors import SettingsError
 from avnb.models.base import Method, Query, Stage
 from avnb.networks.encoders import LiteProjection
 from avnb.networks.losses import all_cosines, cosine_maps, multiple_instance_contrastive, pair_cosines
 from avnb.networks.mask_decoder import Decoder
 from avnb.networks.presets import eyes_and_ears
-from avnb.networks.separation_masks import RULES, apply_masks, source_masks
-from avnb.networks.spectrograms import LogMel, OneAvmLogMel, stft
+from avnb.networks.separation_masks import RULES, loudness_weights, source_masks
+from avnb.networks.separator import Separator, shared_out
+from avnb.networks.spectrograms import LogMel, OneAvmLogMel
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class OneAVMSettings(Settings):
     pretrained: bool = setting(True, doc="ImageNet weights for the paper preset's ResNet-18")
 
 
-class OneAVM(Method):
+class OneAVM(Separator, Method):
     """The unified audio-visual network. Introduced in notebooks/06_one_avm.ipynb."""
 
     SETTINGS = OneAVMSettings
@@ -122,7 +122,7 @@ class OneAVM(Method):
         self.trunk, self.listen, front = eyes_and_ears(
             settings.preset, settings.pretrained, OneAvmLogMel(), quick_front=quick
         )
-        self.resample, self.spectrogram = front.resample, front.front  # sounds are added at its own rate
+        self.hear_through(front, 2 ** len(self.listen.widths))
         if settings.preset == "quick":
             self.look, seen, columns = LiteProjection(self.trunk.channels, dim), dim, 256
         else:
@@ -133,22 +133,6 @@ class OneAVM(Method):
         self.decoder = Decoder(
             self.listen.widths, seen, settings.decoder_depth, len(self.spectrogram.filterbank), columns
         )
-        self.silence = self.spectrogram(torch.zeros(1, 1)).amin().item()
-        self.register_buffer("spread", _spread(self.spectrogram.filterbank), persistent=False)
-
-    @property
-    def rate(self) -> int:
-        """Hz of what it hears, masks and returns as separated sound."""
-        return self.spectrogram.rate
-
-    @property
-    def stft_window(self) -> tuple[int, int]:
-        """Samples of a window, and from one to the next, of the STFT that is masked."""
-        return self.spectrogram.n_fft, self.spectrogram.hop
-
-    def resampled(self, waveforms: Float[Tensor, "*batch time"]) -> Float[Tensor, "*batch samples"]:
-        """Return the store's waveforms at ``rate``."""
-        return self.resample(waveforms)
 
     def see(
         self,
@@ -163,10 +147,7 @@ class OneAVM(Method):
 
         The spectrogram is filled up with silence until each map is half of the one before, without a rest.
         """
-        image = self.spectrogram(waveform)
-        step = 2 ** len(self.listen.widths)
-        down, across = (-side % step for side in image.shape[-2:])
-        image = pad(image, (0, across, 0, down), value=self.silence)
+        image = self.filled(self.spectrogram(waveform))
         maps = self.listen.maps(image)
         return [image, *maps], self.listen.pooled(maps, image)
 
@@ -230,25 +211,13 @@ class OneAVM(Method):
         logits = self.decoder(levels, wanted, targets.shape[-1])
         weights = None
         if self.settings.bin_weights == "loudness":
-            weights = mixture.log1p().clamp(1e-3, 10)[:, None]
+            weights = loudness_weights(mixture)[:, None]
             weights = weights / weights.mean()
         return binary_cross_entropy_with_logits(logits, targets, weights)
 
     def targets(self, sources: Float[Tensor, "pairs sources samples"]) -> Float[Tensor, "pairs sources bands frames"]:
         """Return M of eq. 4 for every source of every sum, by the mask rule."""
         return source_masks(*self.bands(sources), self.settings.mask_rule)
-
-    @torch.no_grad()
-    def bands(
-        self, sources: Float[Tensor, "pairs sources samples"]
-    ) -> tuple[Float[Tensor, "pairs sources bands frames"], Float[Tensor, "pairs bands frames"]]:
-        """Return the magnitudes of the bands of the sources and of their sum."""
-        front = self.spectrogram
-        with full_precision(sources.device):
-            spectra = stft(sources, front.n_fft, front.hop, front.padding)
-            power = torch.cat([spectra, spectra.sum(dim=1, keepdim=True)], dim=1).abs().square()
-            found = (front.filterbank.to(power.dtype) @ power).sqrt()
-        return found[:, :-1], found[:, -1]
 
     def blended(self, batch: Batch, pairs: int) -> Float[Tensor, "pairs seen rows columns"]:
         """Return the encoder's map of v_m = alpha v_i + (1 - alpha) v_j (section 3.4)."""
@@ -285,39 +254,6 @@ class OneAVM(Method):
         maps = cosine_maps(self.audio_heads[name](audio)[:, None], picture[:, None])
         return maps.expand(-1, query.sources, -1, -1)
 
-    def separate(
-        self,
-        frames: Shaped[Tensor, "batch sources 3 height width"],
-        mixture: Float[Tensor, "batch time"],
-        features: Float[Tensor, "batch sources channels rows columns"] | None = None,
-    ) -> Float[Tensor, "batch sources samples"]:
-        """Return what of each mixture belongs to each of its frames (eq. 3), at ``rate``.
-
-        Raises DataError where the mixture is not mono.
-        """
-        sources = frames.shape[1]
-        flat = None if features is None else features.flatten(0, 1)
-        pooled = self.see(frames.flatten(0, 1), flat).amax(dim=(2, 3))
-        wanted = rearrange(pooled, "(b n) c -> b n c", n=sources)
-        return self.separate_by(wanted, mixture, self.settings.sharing == "softmax")
-
-    def separate_by(
-        self,
-        wanted: Float[Tensor, "batch sources seen"],
-        mixture: Float[Tensor, "batch time"],
-        shared: bool = False,
-    ) -> Float[Tensor, "batch sources samples"]:
-        """Return what of each mixture belongs to each visual vector: a frame's, or a part's of it (`of_place`)."""
-        if mixture.ndim != 2:
-            raise DataError(
-                f"A mixture to be separated has the shape [batch, time]; this one has {mixture.ndim} axes. Average "
-                "the channels of stereo sound first."
-            )
-        waveform = self.resample(mixture)
-        masks = self.masks(wanted, waveform, shared)
-        with full_precision(waveform.device):
-            return apply_masks(waveform, self.over_bins(masks.float()), self.spectrogram.n_fft, self.spectrogram.hop)
-
     def masks(
         self,
         wanted: Float[Tensor, "batch sources seen"],
@@ -330,22 +266,7 @@ class OneAVM(Method):
         """
         levels, _ = self.hear(waveform)
         columns = 1 + max(waveform.shape[-1], self.spectrogram.n_fft) // self.spectrogram.hop
-        logits = self.decoder(levels, wanted, columns)
-        return logits.softmax(dim=1) if shared and logits.shape[1] > 1 else logits.sigmoid()
-
-    def over_bins(
-        self, masks: Float[Tensor, "batch sources bands frames"]
-    ) -> Float[Tensor, "batch sources bins frames"]:
-        """Carry masks over mel bands to the bins of the STFT; a mask of ones stays one."""
-        return self.spread.to(masks.dtype) @ masks
-
-    def of_place(
-        self, visual: Float[Tensor, "batch seen rows columns"], row: int, column: int, reach: int = 2
-    ) -> Float[Tensor, "batch seen"]:
-        """Return the visual vector of a part of the picture: the maximum over the positions around one."""
-        rows = slice(max(0, row - reach), row + reach + 1)
-        columns = slice(max(0, column - reach), column + reach + 1)
-        return visual[:, :, rows, columns].amax(dim=(2, 3))
+        return shared_out(self.decoder(levels, wanted, columns), shared)
 
     def embed(self, batch: Batch) -> dict[str, Tensor]:
         """Return a^glb and v^glb, whose cosine retrieves and recognizes: "audio" and "visual", [batch, 1, dim]."""
@@ -356,13 +277,3 @@ class OneAVM(Method):
     def stages(self) -> list[Stage]:
         """One stage, on single clips; the objectives mix them."""
         return [Stage("train", self.settings.epochs, (Recipe(),))]
-
-
-def _spread(filterbank: Float[Tensor, "bands bins"]) -> Float[Tensor, "bins bands"]:
-    """Return how much of each band's mask a bin takes: its shares of the bands, or all of the band nearest to it."""
-    shares = filterbank.T.clone()
-    covered = shares.sum(dim=1) > 1e-6
-    places = covered.nonzero().flatten()
-    for place in (~covered).nonzero().flatten():
-        shares[place] = shares[places[(places - place).abs().argmin()]]
-    return shares / shares.sum(dim=1, keepdim=True)

@@ -24,8 +24,9 @@ from torch.nn.functional import softplus
 from avnb.config import Settings, setting
 from avnb.data.clips import Batch, Recipe
 from avnb.errors import SettingsError
-from avnb.models.base import Method, Query, Stage
+from avnb.models.base import AS_DSOL, QUICK, Method, Query, Stage
 from avnb.networks.losses import all_cosines, own_cosines
+from avnb.networks.nonnegative import last_stage
 from avnb.networks.presets import eyes_and_ears
 from avnb.networks.spectrograms import DsolLogMel
 
@@ -36,13 +37,9 @@ class OTSSettings(Settings):
 
     METHOD: ClassVar[str] = "ots"
     PRESETS: ClassVar = {
-        "quick": {
-            "epochs": 8, "batch_size": 32, "learning_rate": 2e-3, "weight_decay": 0.01, "schedule": "one_cycle",
-        },
-        "paper": {
-            "epochs": 15, "batch_size": 32, "learning_rate": 1e-4, "weight_decay": 1e-4, "schedule": "constant",
-        },
-    }  # fmt: skip
+        "quick": {"epochs": 8, **QUICK},
+        "paper": {"epochs": 15, **AS_DSOL},
+    }
 
     dim: int = setting(128, low=1, high=4096, doc="width of the shared space")
     sources: int = setting(1, low=1, high=8, doc="sources in a training example; 2 is OTS-mix")
@@ -65,18 +62,8 @@ class OTS(Method):
         self.trunk, self.listen, self.spectrogram = eyes_and_ears(
             settings.preset, settings.pretrained, DsolLogMel(), stride=16, sound_stride=16
         )
-        if settings.preset == "quick":
-            self.channels = 256
-            # What a fine-tuned last stage of the trunk is in the paper preset, and like it never negative: with
-            # LiteProjection in its place k-means finds the classes worse (NMI 0.73 for 0.89), and eq. 4's maps grow.
-            self.last_stage = nn.Sequential(
-                nn.Conv2d(self.trunk.channels, self.channels, 3, padding=1, bias=False),
-                nn.BatchNorm2d(self.channels),
-                nn.ReLU(),
-            )
-        else:
-            self.channels = self.trunk.channels
-            self.last_stage = nn.Identity()
+        self.last_stage = last_stage(self.trunk)
+        self.channels = self.last_stage.channels
         # Table 3 of DSOL's appendix; the released code has a ReLU between the two layers.
         self.project_visual = nn.Sequential(nn.Conv2d(self.channels, dim, 1), nn.ReLU(), nn.Conv2d(dim, dim, 1))
         self.project_audio = nn.Sequential(nn.Linear(self.listen.channels, dim), nn.ReLU(), nn.Linear(dim, dim))

@@ -135,3 +135,10 @@ class Separator(nn.Module):
         rows = slice(max(0, row - reach), row + reach + 1)
         columns = slice(max(0, column - reach), column + reach + 1)
         return visual[:, :, rows, columns].amax(dim=(2, 3))
+
+
+def shared_out(
+    logits: Float[Tensor, "batch sources bands frames"], shared: bool
+) -> Float[Tensor, "batch sources bands frames"]:
+    """Return the masks of these logits: each alone, or, ``shared`` by several, the odds of each over the sum of all."""
+    return logits.softmax(dim=1) if shared and logits.shape[1] > 1 else logits.sigmoid()

@@ -1,5 +1,6 @@
 """What the tests of Sound of Pixels, MP-Net and CCoL share: tiny networks in place of theirs, and batches of chance."""
 
+import math
 from dataclasses import replace
 from typing import TypeVar
 
@@ -85,3 +86,8 @@ def in_doubles(method: M, batch: Batch) -> tuple[M, Batch]:
     features = method.trunk(batch.frames).double()
     sounds = {"mixture": batch.mixture.double(), "source_waveforms": batch.source_waveforms.double()}
     return method.double().eval(), replace(batch, **sounds, features=features)
+
+
+def loudness(x: float) -> float:
+    """How much a bin of this magnitude counts."""
+    return min(max(math.log(1 + x), 1e-3), 10)

@@ -51,18 +51,12 @@ def random_logits(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def entropy(logit: float, sounds: bool) -> float:
-    """The cross-entropy of two logits whose difference is ``logit``."""
-    first, second = (math.exp(logit), 1.0) if sounds else (1.0, math.exp(logit))
-    return -math.log(first / (first + second))
-
-
 def p(logit: Tensor) -> float:
-    return entropy(float(logit), True)
+    return -math.log(sigmoid(float(logit)))
 
 
 def q(logit: Tensor) -> float:
-    return entropy(float(logit), False)
+    return -math.log(sigmoid(-float(logit)))
 
 
 def mean(values: list[float]) -> float:

@@ -9,7 +9,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from tiny_methods import TinySound, TinyTrunk, cosine, dot, in_doubles, random_mixtures
+from tiny_methods import TinyObjects, TinySound, TinyTrunk, cosine, dot, in_doubles, random_mixtures
 from torch import Tensor, nn
 
 import avnb.models.ez_vsl as ez_vsl
@@ -30,21 +30,6 @@ TOLERANCE = 1e-9
 DIM = 8
 MATCHINGS = ("max", "mean", "max_pooled")
 PRIORS = ("activation", "class_posterior")
-
-
-class TinyObjects(nn.Module):
-    """Stands in for LiteObjects, on the trunk's own grid: five features and ten classes at every position."""
-
-    frozen = True
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer, self.classifier = nn.Conv2d(3, 5, 1), nn.Conv2d(5, 10, 1)
-        self.requires_grad_(False)
-
-    def forward(self, maps: Tensor) -> tuple[Tensor, Tensor]:
-        v = self.layer(maps)
-        return v, self.classifier(v)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tiny_methods import CLASSES, TinySound, TinyTrunk, cosine, in_doubles, random_mixtures, sigmoid
+from tiny_methods import CLASSES, TinySound, TinyTrunk, cosine, in_doubles, random_mixtures, tri_map_means
 
 from avnb.data.clips import Batch
 from avnb.models.baselines.hard_pos import HardPos, HardPosSettings, nearest, positives
@@ -45,20 +45,14 @@ def in_stage_two(method: HardPos, batch: Batch) -> tuple[HardPos, Batch]:
     return in_doubles(method, batch)
 
 
-def sounding(values: list[float]) -> float:
-    weights = [sigmoid((value - 0.65) / 0.03) for value in values]
-    return sum(w * v for w, v in zip(weights, values, strict=True)) / sum(weights)
-
-
 def plain_loss(cosines: list[list[list[float]]], looks: list[int], sounds: list[int]) -> float:
     """Our reading, pair by pair: four positives, and no negative that sounds like the clip."""
     total = 0.0
     for i, row in enumerate(cosines):
         pairs = [(i, i), (i, sounds[i]), (looks[i], i), (looks[i], sounds[i])]
-        matched = sum(sounding(cosines[picture][sound]) for picture, sound in pairs) / 4
-        easy = [sounding(values) for j, values in enumerate(row) if j not in (i, sounds[i])]
-        below = [1 - sigmoid((value - 0.4) / 0.03) for value in row[i]]
-        hard = sum(w * v for w, v in zip(below, row[i], strict=True)) / sum(below)
+        matched = sum(tri_map_means(cosines[picture][sound])[0] for picture, sound in pairs) / 4
+        easy = [tri_map_means(values)[0] for j, values in enumerate(row) if j not in (i, sounds[i])]
+        hard = tri_map_means(row[i])[2]
         total -= math.log(math.exp(matched / T) / sum(math.exp(score / T) for score in (matched, *easy, hard)))
     return total / len(cosines)
 

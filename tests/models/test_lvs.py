@@ -9,7 +9,7 @@ import math
 import pytest
 import torch
 from einops import rearrange
-from tiny_methods import CLASSES, TinySound, TinyTrunk, cosine, in_doubles, random_mixtures, sigmoid
+from tiny_methods import CLASSES, TinySound, TinyTrunk, cosine, in_doubles, random_mixtures, tri_map_means
 from torch import Tensor
 
 from avnb.data.clips import Batch, Recipe
@@ -54,18 +54,10 @@ def loss_of(similarity: Tensor, easy: str = "weighted") -> float:
     return contrast(sounding.diagonal(), others, background, T).item()
 
 
-def plain_scores(values: list[float]) -> tuple[float, float, float]:
-    """How a picture's sounding part, its whole and its background match a sound, position by position."""
-    above = [sigmoid((value - 0.65) / 0.03) for value in values]
-    below = [1 - sigmoid((value - 0.4) / 0.03) for value in values]
-    means = [sum(w * v for w, v in zip(ws, values, strict=True)) / sum(ws) for ws in (above, [1] * len(values), below)]
-    return means[0], means[1], means[2]
-
-
 def plain_loss(similarity: list[list[list[float]]], easy: str) -> float:
     total = 0.0
     for i, row in enumerate(similarity):
-        scores = [plain_scores(values) for values in row]
+        scores = [tri_map_means(values) for values in row]
         positive, _, hard = (math.exp(score / T) for score in scores[i])
         others = [math.exp(score[0 if easy == "weighted" else 1] / T) for j, score in enumerate(scores) if j != i]
         total -= math.log(positive / (positive + sum(others) + hard))

@@ -8,8 +8,8 @@ import math
 
 import pytest
 import torch
-from tiny_methods import CLASSES, TinySound, TinyTrunk, dot, in_doubles, random_mixtures, softmax
-from torch import Tensor, nn
+from tiny_methods import CLASSES, TinyObjects, TinySound, TinyTrunk, dot, in_doubles, random_mixtures, softmax
+from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
 import avnb.models.ez_vsl as ez_vsl
@@ -22,21 +22,6 @@ from avnb.training.runs import Run
 
 TOLERANCE = 1e-9
 TAU = 0.3
-
-
-class TinyObjects(nn.Module):
-    """Stands in for LiteObjects, on the trunk's own grid: five features and ten classes at every position."""
-
-    frozen = True
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer, self.classifier = nn.Conv2d(3, 5, 1), nn.Conv2d(5, 10, 1)
-        self.requires_grad_(False)
-
-    def forward(self, maps: Tensor) -> tuple[Tensor, Tensor]:
-        v = self.layer(maps)
-        return v, self.classifier(v)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from mix_and_separate import CLASSES, in_doubles, make_tiny, random_rooms
+from mix_and_separate import CLASSES, in_doubles, loudness, make_tiny, random_rooms
 from tiny_methods import dot, sigmoid
 
 from avnb.data.clips import Recipe
@@ -35,10 +35,6 @@ def build(monkeypatch):
         return method
 
     return make
-
-
-def weight(mixture: float) -> float:
-    return min(max(math.log(1 + mixture), 1e-3), 10)
 
 
 def bands(method: SoundOfPixels, waveform: torch.Tensor) -> list[list[float]]:
@@ -71,7 +67,7 @@ def test_the_loss_is_its_equation_written_as_loops(build, mask):
                     error = -math.log(p) if s > x / 2 else -math.log(1 - p)
                 else:
                     error = abs(p - min(s / x, HIGHEST_RATIO))
-                total, counted = total + weight(x) * error, counted + 1
+                total, counted = total + loudness(x) * error, counted + 1
     assert method.loss(batch)["total"].item() == pytest.approx(total / counted, abs=TOLERANCE)
 
 

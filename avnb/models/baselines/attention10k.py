@@ -29,7 +29,7 @@ from torch.nn.functional import normalize
 from avnb.config import Settings, setting
 from avnb.data.clips import Batch, Recipe
 from avnb.errors import SettingsError
-from avnb.models.base import Method, Query, Stage
+from avnb.models.base import AS_DSOL, QUICK, Method, Query, Stage
 from avnb.networks.losses import FLOOR, own_cosines, pair_contrast
 from avnb.networks.nonnegative import nonnegative_pair
 from avnb.networks.spectrograms import DsolLogMel
@@ -41,13 +41,9 @@ class Attention10kSettings(Settings):
 
     METHOD: ClassVar[str] = "attention10k"
     PRESETS: ClassVar = {
-        "quick": {
-            "epochs": 10, "batch_size": 32, "learning_rate": 2e-3, "weight_decay": 0.01, "schedule": "one_cycle",
-        },
-        "paper": {
-            "epochs": 25, "batch_size": 32, "learning_rate": 1e-4, "weight_decay": 1e-4, "schedule": "constant",
-        },
-    }  # fmt: skip
+        "quick": {"epochs": 10, **QUICK},
+        "paper": {"epochs": 25, **AS_DSOL},
+    }
 
     objective: str = setting("contrastive", among=("contrastive", "ranked"), doc="DSOL's, or the authors'")
     margin: float = setting(10.0, low=0.0, high=1e4, doc="how far a mismatch is pushed apart (contrastive)")

@@ -26,7 +26,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy,
 from avnb.config import Settings, setting
 from avnb.data.clips import Batch, Recipe
 from avnb.devices import in_full_precision, widened
-from avnb.models.base import Examples, Method, Query, Stage
+from avnb.models.base import QUICK, Examples, Method, Query, Stage
 from avnb.networks.nonnegative import nonnegative_pair
 from avnb.networks.spectrograms import CoarseToFineLogMel
 
@@ -40,8 +40,7 @@ class CoarseToFineSettings(Settings):
     METHOD: ClassVar[str] = "coarse_to_fine"
     PRESETS: ClassVar = {
         "quick": {
-            "epochs": 5, "fine_epochs": 5, "batch_size": 32, "learning_rate": 2e-3, "weight_decay": 0.01,
-            "schedule": "one_cycle", "hidden": 256, "dim": 128,
+            "epochs": 5, "fine_epochs": 5, **QUICK, "hidden": 256, "dim": 128,
         },
         "paper": {
             "epochs": 20, "fine_epochs": 20, "batch_size": 16, "learning_rate": 1e-4, "weight_decay": 5e-4,

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from avnb.config import Settings, setting
 from avnb.data.clips import Batch, Recipe
 from avnb.errors import SettingsError
-from avnb.models.base import Method, Query, Stage
+from avnb.models.base import AS_DSOL, QUICK, Method, Query, Stage
 from avnb.networks.encoders import IMAGENET_MEAN, IMAGENET_STD, ResNetFrames
 from avnb.networks.losses import pair_contrast
 from avnb.networks.nonnegative import AsItIs, nonnegative_pair
@@ -41,15 +41,9 @@ class DMCSettings(Settings):
 
     METHOD: ClassVar[str] = "dmc"
     PRESETS: ClassVar = {
-        "quick": {
-            "epochs": 10, "batch_size": 32, "learning_rate": 2e-3, "weight_decay": 0.01, "schedule": "one_cycle",
-            "dim": 128,
-        },
-        "paper": {
-            "epochs": 100, "batch_size": 32, "learning_rate": 1e-4, "weight_decay": 1e-4, "schedule": "constant",
-            "dim": 512,
-        },
-    }  # fmt: skip
+        "quick": {"epochs": 10, **QUICK, "dim": 128},
+        "paper": {"epochs": 100, **AS_DSOL, "dim": 512},
+    }
 
     dim: int = setting(0, low=0, high=8192, doc="width of the shared space; 0: the preset's")
     sources: int = setting(1, low=1, high=8, doc="sources in a training example, and clusters of its sound")

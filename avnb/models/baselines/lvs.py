@@ -30,7 +30,7 @@ from torch.nn.functional import cross_entropy, normalize
 from avnb.config import Settings, setting
 from avnb.data.clips import Batch, Recipe
 from avnb.devices import in_full_precision
-from avnb.models.base import Method, Query, Stage
+from avnb.models.base import QUICK, Method, Query, Stage
 from avnb.networks.losses import all_cosines, own_cosines, tri_map_scores
 from avnb.networks.nonnegative import nonnegative_pair
 from avnb.networks.spectrograms import LinearLogSpectrogram
@@ -42,13 +42,15 @@ class LVSSettings(Settings):
 
     METHOD: ClassVar[str] = "lvs"
     PRESETS: ClassVar = {
-        "quick": {
-            "epochs": 10, "batch_size": 32, "learning_rate": 2e-3, "weight_decay": 0.01, "schedule": "one_cycle",
-        },
+        "quick": {"epochs": 10, **QUICK},
         "paper": {
-            "epochs": 100, "batch_size": 128, "learning_rate": 1e-4, "weight_decay": 1e-4, "schedule": "constant",
+            "epochs": 100,
+            "batch_size": 128,
+            "learning_rate": 1e-4,
+            "weight_decay": 1e-4,
+            "schedule": "constant",
         },
-    }  # fmt: skip
+    }
 
     above: float = setting(0.65, low=-1.0, high=1.0, doc="a position whose cosine lies above sounds (eq. 3)")
     below: float = setting(0.4, low=-1.0, high=1.0, doc="a position whose cosine lies below is background (eq. 4)")

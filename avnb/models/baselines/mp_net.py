@@ -34,9 +34,9 @@ from avnb.config import setting
 from avnb.data.clips import Batch
 from avnb.devices import full_precision
 from avnb.models.base import Examples, Phased, Stage
-from avnb.models.baselines.sound_of_pixels import PAIRS, MixAndSeparate, MixAndSeparateSettings, shared_out
+from avnb.models.baselines.sound_of_pixels import PAIRS, MixAndSeparate, MixAndSeparateSettings
 from avnb.networks.separation_masks import loudness_weights, source_masks
-from avnb.networks.separator import Separator
+from avnb.networks.separator import Separator, shared_out
 from avnb.networks.spectrograms import stft
 from avnb.networks.unet import SlimUNet, UNet
 

@@ -28,7 +28,7 @@ from torch.nn.functional import cross_entropy, normalize
 
 from avnb.config import Settings, setting
 from avnb.data.clips import Batch
-from avnb.models.base import Query
+from avnb.models.base import QUICK, Query
 from avnb.models.ez_vsl import EZVSL
 from avnb.networks.losses import all_cosines, own_cosines
 from avnb.networks.presets import projection
@@ -43,7 +43,7 @@ class SLAVCSettings(Settings):
     METHOD: ClassVar[str] = "slavc"
     PRESETS: ClassVar = {
         "quick": {
-            "epochs": 10, "batch_size": 32, "learning_rate": 2e-3, "weight_decay": 0.01, "schedule": "one_cycle",
+            "epochs": 10, **QUICK,
             "dim": 128, "temperature": 0.15, "dropout": 0.5, "momentum": 0.97,
         },
         "paper": {

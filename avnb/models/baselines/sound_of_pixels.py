@@ -37,7 +37,7 @@ from avnb.models.base import Examples, Method, Query, Stage
 from avnb.networks.encoders import FrozenLite, LiteProjection, ResNetFrames
 from avnb.networks.presets import RATE
 from avnb.networks.separation_masks import loudness_weights, ratio_to_mixture, source_masks
-from avnb.networks.separator import Separator
+from avnb.networks.separator import Separator, shared_out
 from avnb.networks.spectrograms import LogFrequency, LogMel, Resampled
 from avnb.networks.unet import SlimUNet, UNet
 
@@ -240,13 +240,6 @@ def combine(
 ) -> Float[Tensor, "batch sources bands frames"]:
     """Return the sums of a mixture's maps that each source's shares make."""
     return (shares @ heard.flatten(2)).unflatten(2, heard.shape[2:])
-
-
-def shared_out(
-    logits: Float[Tensor, "batch sources bands frames"], shared: bool
-) -> Float[Tensor, "batch sources bands frames"]:
-    """Return the masks of these logits: each alone, or, ``shared`` by several, the odds of each over the sum of all."""
-    return logits.softmax(dim=1) if shared and logits.shape[1] > 1 else logits.sigmoid()
 
 
 def mask_loss(
