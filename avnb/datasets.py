@@ -44,7 +44,8 @@ def locate(name: str, origin: str = "any", progress: bool = True) -> DatasetInfo
     if folder.is_dir():
         info = read_info(folder)
         if origin == "real" and info.origin != "real":
-            raise DataError(f'{shown(folder)} is a stand-in (its dataset.json says so), and origin = "real" was asked.')
+            what = f"holds {info.stand_in_share} of a stand-in" if info.origins else "is a stand-in"
+            raise DataError(f'{shown(folder)} {what} (its dataset.json says so), and origin = "real" was asked.')
         return info
     if name not in BENCHMARKS:
         known = sorted({*prepared, *BENCHMARKS})

@@ -110,6 +110,8 @@ def _banner(store: Store) -> None:
     real = store.origin == "real"
     edge, back = ("#2a7f62", "#eaf5f0") if real else ("#b35c00", "#fdf1e3")
     word = "Real clips." if real else "Stand-in, not real clips."
+    if store.info.origins:
+        word = f"In part a stand-in: {store.info.stand_in_share} are none of the real ones."
     display(
         HTML(
             f'<div style="border-left:6px solid {edge};background:{back};color:#222;padding:8px 12px;margin:4px 0">'

@@ -84,6 +84,13 @@ def test_a_stand_in_does_not_pass_for_real(new_folder):
         assert f"data/{name} is a stand-in (its dataset.json says so)" in refusal(DataError, name, origin="real")
 
 
+def test_one_stand_in_clip_is_enough_to_be_refused_as_real(new_folder):
+    folder = new_folder([ROW], "music")
+    write_dataset(folder, "music", ["bell"], "stand-in", "", [ROW], {"real": 11, "stand-in": 1})
+    said = refusal(DataError, "music", origin="real")
+    assert "data/music holds 1 of 12 clips of a stand-in (its dataset.json says so)" in said
+
+
 @pytest.mark.parametrize(("name", "meant"), [("msuic", "music"), ("Music", "music"), ("my_bnd", "my_band")])
 def test_an_unknown_name_is_answered_with_the_nearest(new_folder, rendered, name, meant):
     new_folder([ROW], "my_band")

@@ -1,6 +1,7 @@
 """The on-disk format of a prepared benchmark: dataset.json, metadata.jsonl, frames/, audio/, masks/.
 
-``dataset.json`` is ``{"name", "classes", "origin": "real" | "stand-in", "note"}``. ``metadata.jsonl`` has a row a clip:
+``dataset.json`` is ``{"name", "classes", "origin": "real" | "stand-in", "note"}``; where one clip is a stand-in, so is
+the set, and ``"origins"`` says how many clips are of which. ``metadata.jsonl`` has a row a clip:
 ``{"id", "split", "subset", "file_name", "audio", "start", "mask", "objects", "labels", "video"}``; ``labels`` stands
 where boxes are missing, ``video`` where several clips come from one recording (two of them are never mixed).
 """
@@ -9,9 +10,9 @@ import json
 import re
 import sqlite3
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,13 +29,25 @@ _SURROGATE = re.compile("[\ud800-\udfff]")  # half a character: JSON can spell i
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What dataset.json says: the name, the ordered classes, where the clips come from, and a note for readers."""
+    """What dataset.json says: the name, the ordered classes, where the clips come from, and a note for readers.
+
+    ``origin`` is "stand-in" where any clip is; ``origins`` are how many clips are of which, where they are of both.
+    """
 
     folder: Path
     name: str
     classes: tuple[str, ...]
     origin: Literal["real", "stand-in"]
     note: str
+    origins: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def stand_in_share(self) -> str:
+        """In words, which of the clips are stand-ins: "", "all clips" or "3 of 12 clips"."""
+        if self.origin == "real":
+            return ""
+        counts = self.origins
+        return f"{counts['stand-in']:,} of {sum(counts.values()):,} clips" if counts else "all clips"
 
 
 @dataclass(frozen=True)
@@ -81,7 +94,21 @@ def read_info(folder: Path) -> DatasetInfo:
         raise DataError(f'{shown(path)}: class "{twice}" is listed twice; every class has one place in the order.')
     if said.get("origin") not in ("real", "stand-in"):
         raise DataError(f'{shown(path)}: "origin" must be "real" or "stand-in", not {said.get("origin")!r}.')
-    return DatasetInfo(Path(folder), said["name"], tuple(classes), said["origin"], str(said.get("note", "")))
+    origins = said.get("origins", {})
+    if not _counts_both(origins) or (origins and said["origin"] == "real"):
+        raise DataError(
+            f'{shown(path)}: "origins" counts the clips of a set that holds both, {{"real": 90, "stand-in": 10}}, '
+            f'whose "origin" is "stand-in"; it is {origins!r}.'
+        )
+    return DatasetInfo(Path(folder), said["name"], tuple(classes), said["origin"], str(said.get("note", "")), origins)
+
+
+def _counts_both(origins: Any) -> bool:
+    return origins == {} or (
+        isinstance(origins, dict)
+        and origins.keys() == {"real", "stand-in"}
+        and all(type(count) is int and count > 0 for count in origins.values())
+    )
 
 
 def read_rows(folder: Path, classes: Sequence[str]) -> Iterator[Row]:
@@ -121,12 +148,18 @@ def write_dataset(
     origin: Literal["real", "stand-in"],
     note: str,
     rows: Iterable[dict[str, Any]],
+    origins: Mapping[str, int] | None = None,
 ) -> None:
-    """Write metadata.jsonl, then dataset.json: a folder without the latter is not yet a benchmark."""
+    """Write metadata.jsonl, then dataset.json: a folder without the latter is not yet a benchmark.
+
+    ``origins`` counts the clips of a set that holds both kinds.
+    """
     folder = Path(folder)
     with whole_file(folder / "metadata.jsonl") as temporary, open(temporary, "w", encoding="utf-8") as file:
         file.writelines(json.dumps(row) + "\n" for row in rows)
-    info = {"name": name, "classes": list(classes), "origin": origin, "note": note}
+    info: dict[str, Any] = {"name": name, "classes": list(classes), "origin": origin, "note": note}
+    if origins:
+        info["origins"] = dict(origins)
     with whole_file(folder / "dataset.json") as temporary:
         temporary.write_text(json.dumps(info, indent=1) + "\n", encoding="utf-8")
 

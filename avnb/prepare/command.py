@@ -169,7 +169,8 @@ def merge(parts: Sequence[Path], out: Path, command: str = "") -> str:
     called = first.name if all(info.name == first.name for info in infos) else out.name  # a user's own: as its folder
     if (out / "dataset.json").exists():
         raise DataError(f"{shown(out)} is a benchmark already; merge into a new folder.")
-    clips, before = 0, ("", 0)
+    clips: Counter[int] = Counter()  # of each part
+    before = ("", 0)
     for audio, number, _ in _lines(parts):
         if audio == before[0] and number != before[1]:
             raise DataError(f"{audio} is in two of the parts; each of --shard 1/N to N/N belongs in once.")
@@ -177,7 +178,8 @@ def merge(parts: Sequence[Path], out: Path, command: str = "") -> str:
             raise DataError(
                 f"The rows of {shown(parts[number])} are not in the order in which avnb-prepare writes them."
             )
-        clips, before = clips + 1, (audio, number)
+        before = (audio, number)
+        clips[number] += 1
     _claim(out, "merge", (1, 1), command)
     for part in parts:
         for kind in ("frames", "audio", "masks"):
@@ -185,9 +187,13 @@ def merge(parts: Sequence[Path], out: Path, command: str = "") -> str:
                 for name in walk(part, kind):
                     _link(Path(part) / name, out / name)
     rows = (json.loads(line) for _, _, line in _lines(parts))
-    write_dataset(out, called, first.classes, first.origin, first.note, rows)
+    origins: Counter[str] = Counter()
+    for number, info in enumerate(infos):
+        origins.update(info.origins or {info.origin: clips[number]})
+    both = origins if len(origins) == 2 else None
+    write_dataset(out, called, first.classes, "stand-in" if "stand-in" in origins else "real", first.note, rows, both)
     shutil.rmtree(out / ".prepare")
-    return f"{clips:,} clips of {len(parts)} parts in {shown(out)}"
+    return f"{clips.total():,} clips of {len(parts)} parts in {shown(out)}"
 
 
 def _lines(parts: Sequence[Path]) -> Iterator[tuple[str, int, str]]:
@@ -256,7 +262,7 @@ def _finish(name: str, plan: Plan, options: Options, out: Path, journal: Journal
     info = {
         "name": name if record else out.name,
         "classes": list(plan.classes),
-        "origin": "real",
+        "origin": plan.origin,
         "note": f"{plan.note} Frames' shorter side {SIDE} pixels at most, sound at {options.rate:,} Hz. Prepared by "
         f"avnb-prepare {name}.",
     }

@@ -79,12 +79,14 @@ class Plan:
 
     ``classes`` are those of the benchmark, () for those that the jobs name. ``missing`` are listed clips or videos for
     which there is no file; ``dropped`` says why a clip or a box was left out; ``remarks`` are sentences for the report.
-    ``make`` runs a job in this process where no file is to be decoded.
+    ``make`` runs a job in this process where no file is to be decoded. ``origin`` is "stand-in" where the clips are
+    composed of a folder that holds any.
     """
 
     classes: tuple[str, ...] = ()
     jobs: int = 0  # planned so far
     note: str = ""
+    origin: str = "real"
     missing: list[str] = field(default_factory=list)
     dropped: list[tuple[str, str]] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)

@@ -40,6 +40,15 @@ def test_what_is_written_is_read(new_folder):
     assert b.objects[1] == SceneObject("horn", (0.0, 0.0, 1.0, 1.0), False)
 
 
+def test_a_set_of_both_kinds_is_a_stand_in_and_says_how_much_of_it(new_folder):
+    folder = new_folder([GOOD])
+    write_dataset(folder, "own", CLASSES, "stand-in", "", [GOOD], {"real": 3, "stand-in": 1})
+    assert read_info(folder).stand_in_share == "1 of 4 clips"
+    write_dataset(folder, "own", CLASSES, "stand-in", "", [GOOD])
+    assert read_info(folder).stand_in_share == "all clips"
+    assert read_info(new_folder([GOOD], "real")).stand_in_share == ""
+
+
 def test_labels_stand_in_for_boxes_and_repeat_nothing(new_folder):
     folder = new_folder([GOOD | {"labels": ["horn", "drum", "horn"]}, GOOD | {"id": "b", "objects": [], "labels": []}])
     assert [row.labels for row in read_rows(folder, CLASSES)] == [("drum", "horn"), ()]
@@ -152,6 +161,8 @@ def test_metadata_that_is_no_text_is_refused(new_folder):
         ({"classes": []}, '"classes" must be a list of names, at least one'),
         ({"classes": ["a", 3]}, '"classes" must be a list of names'),
         ({"classes": ["a", "b", "a"]}, 'class "a" is listed twice'),
+        ({"origins": {"real": 3, "stand-in": 1}}, '"origins" counts the clips of a set that holds both'),
+        ({"origin": "stand-in", "origins": {"real": 3}}, 'whose "origin" is "stand-in"; it is {\'real\': 3}'),
         ({"origin": "synthetic"}, '"origin" must be "real" or "stand-in", not \'synthetic\''),
     ],
 )

@@ -23,6 +23,7 @@ def plan(options: Options, made: Plan) -> Iterator[Job]:
     from avnb.data.mixing import draw_partners
 
     store = compose.open_solos(options)
+    made.origin = store.origin
     made.classes, made.note = store.classes, f"2x2 scenes of solos of {store.name}, seed {options.seed}."
     mixtures: dict[str, list[int]] = {}
 

@@ -22,6 +22,7 @@ def plan(options: Options, made: Plan) -> Iterator[Job]:
 
     pairs = read(options)
     store = compose.open_solos(options)
+    made.origin = store.origin
     made.classes, made.note = store.classes, f"Pairs of clips of {store.name} side by side, seed {options.seed}."
     pool = store.select("test")
     pool = pool[store.has_truth(pool)]
