@@ -15,6 +15,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from avnb.errors import DataError
+
 SHUFFLES = 20  # of the labels, for chance
 
 
@@ -38,6 +40,8 @@ def nmi(classes: Sequence | Int[Tensor, " points"], clusters: Sequence | Int[Ten
     from sklearn.metrics import normalized_mutual_info_score
 
     first, second = (list(value.cpu() if isinstance(value, Tensor) else value) for value in (classes, clusters))
+    if len(first) != len(second):
+        raise DataError(f"There are {len(first)} classes and {len(second)} clusters: one of each a point.")
     return float(normalized_mutual_info_score(np.asarray(first), np.asarray(second)))
 
 

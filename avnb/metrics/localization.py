@@ -7,21 +7,19 @@ and what is made of it). Every value is in 0..1; multiply by 100 for the papers'
 judged (no truth) is NaN, is left out of every mean, and is never counted as a failure or a success.
 """
 
-import functools
 import itertools
 import re
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import no_type_check
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from avnb.errors import DataError, SettingsError
+from avnb.errors import SettingsError
+from avnb.metrics.checks import check_alike, check_maps, check_numbers, check_region, check_truth, check_values
+from avnb.metrics.ranking import compiled_average_precision, sorted_average_precision
 
 # ----------------------------------------------------------------------------------------------------------------- maps
 
@@ -64,6 +62,7 @@ class TopHalf:
         return "top_half"
 
     def __call__(self, maps: Float[Tensor, "*batch H W"]) -> Bool[Tensor, "*batch H W"]:
+        check_numbers(maps)
         threshold = -(-maps).flatten(-2).median(-1).values  # torch's median is the lower of two: negated, the upper
         return maps >= threshold[..., None, None]
 
@@ -86,6 +85,7 @@ class FractionOfMax:
         return f"fraction_of_max({self.q})"
 
     def __call__(self, maps: Float[Tensor, "*batch H W"]) -> Bool[Tensor, "*batch H W"]:
+        check_numbers(maps)
         highest = maps.amax(dim=(-2, -1), keepdim=True)
         return maps > self.q * highest  # DSOL's code: strictly above
 
@@ -108,6 +108,7 @@ class MinMax:
         return f"min_max({self.t})"
 
     def __call__(self, maps: Float[Tensor, "*batch H W"]) -> Bool[Tensor, "*batch H W"]:
+        check_numbers(maps)
         lowest = maps.amin(dim=(-2, -1), keepdim=True)
         highest = maps.amax(dim=(-2, -1), keepdim=True)
         return maps - lowest >= self.t * (highest - lowest)
@@ -124,6 +125,7 @@ class Absolute:
         return f"absolute({self.t})"
 
     def __call__(self, maps: Float[Tensor, "*batch H W"]) -> Bool[Tensor, "*batch H W"]:
+        check_numbers(maps)
         return maps >= self.t
 
 
@@ -176,102 +178,20 @@ def average_precision(
     tensor([0.8333])
 
     Raises:
-        DataError: a map holds a NaN.
+        DataError: a map holds a NaN, or the truth has another shape or leaves 0..1.
     """
+    check_maps(maps, 3)
+    check_truth(truth, maps.shape)
     scores = maps.detach().flatten(1).float()
-    broken = scores.amax(1).isnan()
-    if broken.any():
-        raise DataError(
-            f"Map {int(broken.int().argmax())} of {len(maps)} holds a NaN and ranks nothing ({int(broken.sum())} such "
-            "maps): the model that made it has diverged, or its input held a NaN."
-        )
     # Sorting is nearly all of the cost. On the CPU a compiled radix sort takes a tenth of torch.sort's time; parts of
     # a few maps keep as many threads busy as torch may use. Elsewhere the scores stay on their device and are sorted
     # there, in parts that bound the memory.
     truth = truth.detach().flatten(1)
     if scores.device.type != "cpu":
         rows = max(1, 2**23 // scores.shape[1])
-        return torch.cat(list(map(_sorted_average_precision, scores.split(rows), truth.split(rows))))
+        return torch.cat(list(map(sorted_average_precision, scores.split(rows), truth.split(rows))))
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        return torch.cat(list(pool.map(_compiled_average_precision, scores.split(16), truth.split(16))))
-
-
-def _sorted_average_precision(
-    scores: Float[Tensor, "maps pixels"], truth: Float[Tensor, "maps pixels"] | Bool[Tensor, "maps pixels"]
-) -> Float[Tensor, " maps"]:
-    positive = truth > 0
-    ranked, order = (scores + 0.0).sort(dim=1, descending=True)  # -0.0 + 0.0 is 0.0
-    hits = positive.gather(1, order).cumsum(1)
-    ends_group = torch.ones_like(positive)  # the last pixel of each run of equal scores: the thresholds there are
-    ends_group[:, :-1] = ranked[:, 1:] != ranked[:, :-1]
-    hits_at_end = torch.where(ends_group, hits, 0)
-    hits_before = torch.zeros_like(hits)  # what the threshold above this one had already found
-    hits_before[:, 1:] = hits_at_end.cummax(1).values[:, :-1]
-    precision = hits / torch.arange(1, hits.shape[1] + 1, device=hits.device)
-    found = torch.where(ends_group, (hits - hits_before) * precision, 0.0)
-    return found.sum(1) / hits[:, -1]  # 0 / 0 is NaN where the truth is empty
-
-
-def _compiled_average_precision(
-    scores: Float[Tensor, "maps pixels"], truth: Float[Tensor, "maps pixels"] | Bool[Tensor, "maps pixels"]
-) -> Float[Tensor, " maps"]:
-    bits = np.ascontiguousarray(scores.numpy()).view(np.int32)
-    positive = np.ascontiguousarray(truth.numpy() > 0)
-    result = np.empty(len(bits), np.float32)
-    _compiled_kernel()(bits, positive, result)
-    return torch.from_numpy(result)
-
-
-@functools.lru_cache(maxsize=1)
-def _compiled_kernel() -> Callable:
-    import numba  # librosa's own dependency; with the compilation two seconds, once a process
-
-    return numba.njit(nogil=True)(_fill_average_precision)
-
-
-DIGITS, BITS = 3, 11  # 33 bits: 32 of score and 1 of truth
-
-
-@no_type_check  # numba compiles the bare function
-def _fill_average_precision(bits, positive, result):
-    """Fill ``result`` [maps] from the float32 bit patterns [maps pixels] (int32) and the truth [maps pixels] (bool)."""
-    pixels = bits.shape[1]
-    buckets = 1 << BITS
-    keys, spare = np.empty(pixels, np.int64), np.empty(pixels, np.int64)
-    place = np.empty((DIGITS, buckets), np.int64)
-    for row in range(bits.shape[0]):
-        # One integer a pixel: small for high scores, the truth in the lowest bit. Bit patterns of positive floats
-        # grow with the float, those of negative floats with its size.
-        place[:] = 0
-        for i in range(pixels):
-            pattern = np.int64(bits[row, i])
-            if pattern == -2147483648:  # -0.0 equals 0.0
-                pattern = np.int64(0)
-            descending = 2147483647 - pattern if pattern >= 0 else pattern + 4294967296
-            key = (descending << 1) | np.int64(positive[row, i])
-            keys[i] = key
-            for digit in range(DIGITS):
-                place[digit, (key >> (BITS * digit)) & (buckets - 1)] += 1
-        # Least significant digit first; each pass keeps the order of the one before.
-        for digit in range(DIGITS):
-            first = 0
-            for bucket in range(buckets):
-                count = place[digit, bucket]
-                place[digit, bucket] = first
-                first += count
-            for i in range(pixels):
-                bucket = (keys[i] >> (BITS * digit)) & (buckets - 1)
-                spare[place[digit, bucket]] = keys[i]
-                place[digit, bucket] += 1
-            keys, spare = spare, keys
-        # Walk down the ranking; pixels of equal score enter together.
-        hits, hits_before, total = 0, 0, 0.0
-        for i in range(pixels):
-            hits += keys[i] & 1
-            if i + 1 == pixels or keys[i + 1] >> 1 != keys[i] >> 1:
-                total += (hits - hits_before) * hits / (i + 1)
-                hits_before = hits
-        result[row] = total / hits if hits else np.nan
+        return torch.cat(list(pool.map(compiled_average_precision, scores.split(16), truth.split(16))))
 
 
 def piap(
@@ -282,6 +202,8 @@ def piap(
     Mix-and-Localize, "PIAP". The maps are summed, which ranks as their mean does, so that an image with fewer sources
     may be padded with zero maps and zero truths. NaN where all truths are empty.
     """
+    check_maps(maps, 4)
+    check_truth(truth, (len(maps), truth.shape[1] if truth.ndim == 4 else 0, *maps.shape[2:]))
     return average_precision(maps.sum(1), truth.amax(1))
 
 
@@ -298,6 +220,8 @@ def iou(prediction: Bool[Tensor, "maps H W"], truth: Float[Tensor, "maps H W"]) 
     >>> iou(torch.tensor([[[True, True], [False, False]]]), torch.tensor([[[1.0, 0.0], [1.0, 0.0]]]))  # 1 of 3 pixels
     tensor([0.3333])
     """
+    check_region(prediction, 3)
+    check_truth(truth, prediction.shape)
     shared = (prediction * truth).sum((-2, -1))
     beside = (prediction & (truth == 0)).sum((-2, -1))
     marked = truth.sum((-2, -1))
@@ -310,6 +234,7 @@ def class_mean(values: Float[Tensor, "images sources"]) -> Float[Tensor, " image
     DSOL, eq. 9: of IoUs it is CIoU; of APs it is Mix-and-Localize's CAP. Introduced in
     notebooks/03_mix_and_localize.ipynb.
     """
+    check_values(values, 2, "scores")
     return values.nanmean(1)
 
 
@@ -318,6 +243,7 @@ def success_rate(values: Float[Tensor, " images"], at: float) -> float:
 
     Of IoUs it is IoU@t (EZ-VSL prints it as cIoU or AP50); of class means it is CIoU@t.
     """
+    check_values(values, 1, "scores")
     known = values[~values.isnan()]
     return (known >= at).double().mean().item()
 
@@ -327,6 +253,7 @@ def area_under_curve(values: Float[Tensor, " images"]) -> float:
 
     Every value succeeds at 0, so the area is never under 0.025. The same in EZ-VSL, AVGN, DSOL and LVS.
     """
+    check_values(values, 1, "scores")
     known = values[~values.isnan()]
     thresholds = torch.arange(21, device=known.device) / torch.tensor(20, dtype=known.dtype, device=known.device)
     rates = (known >= thresholds[:, None]).double().mean(1)
@@ -342,6 +269,9 @@ def nsa(
     map scores 1: a softmax over 11 classes that knows nothing is 0.09 everywhere. NSA says something only beside CIoU
     and the flat map's row.
     """
+    check_maps(maps, 4)
+    check_region(silent, 2)
+    check_alike("maps and silences", maps.flatten(0, 1), silent.flatten())
     quiet = (maps <= below).float().mean((-2, -1))
     return torch.where(silent, quiet, torch.nan).nanmean(1)
 
@@ -380,6 +310,8 @@ def in_best_order(
 
     Raises SettingsError where there are fewer maps than sources. Introduced in notebooks/03_mix_and_localize.ipynb.
     """
+    check_maps(maps, 4)
+    check_truth(truth, (len(maps), truth.shape[1] if truth.ndim == 4 else 0, *maps.shape[2:]))
     images, count = maps.shape[:2]
     every_map = maps[:, :, None].expand(-1, -1, truth.shape[1], -1, -1).flatten(0, 2)
     every_truth = truth[:, None].expand(-1, count, -1, -1, -1).flatten(0, 2)
@@ -394,6 +326,7 @@ def precision_at(iou: Float[Tensor, " images"], t: float) -> float:
 
     SLAVC's and OneAVM's Precision@t. It is ``success_rate`` but for the strict comparison.
     """
+    check_values(iou, 1, "IoUs")
     known = iou[~iou.isnan()]
     return (known > t).double().mean().item()
 
@@ -433,6 +366,8 @@ def _f1(
     sounding: Bool[Tensor, " images"],
     thresholds: Float[Tensor, " thresholds"],
 ) -> Float[Tensor, " thresholds"]:
+    check_values(iou, 1, "IoUs")
+    check_alike("IoUs, confidences and sounding clips", iou, confidence, sounding)
     said = confidence >= thresholds[:, None]
     right = (said & sounding & (iou >= t)).sum(1)
     unsaid = (~said & sounding).sum(1)

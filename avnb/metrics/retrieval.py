@@ -30,6 +30,11 @@ def retrieval(
     left out together, since they are too much alike.
     """
     videos = torch.arange(len(audio)) if videos is None else videos
+    if audio.ndim != 2 or audio.shape != visual.shape or not len(audio) == len(classes) == len(videos):
+        raise DataError(
+            f"Sounds {tuple(audio.shape)}, pictures {tuple(visual.shape)}, classes {tuple(classes.shape)} and videos "
+            f"{tuple(videos.shape)} must be of the same clips, a row each."
+        )
     to_sound, to_image = instance_accuracy(visual, audio), instance_accuracy(audio, visual)
     both = (audio, visual), (visual, audio)
     within_sound, within_image = (class_accuracy(own, own, classes, videos) for own in (audio, visual))

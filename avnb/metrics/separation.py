@@ -79,7 +79,15 @@ def separation(
     >>> round(found["half"].means["SDR gain"])
     19
     """
-    count, sources, _ = references.shape
+    for name, value in {"sources": references, "mixtures": mixtures, **estimates}.items():
+        if not isinstance(value, np.ndarray) or value.dtype.kind != "f":
+            kind = getattr(value, "dtype", type(value).__name__)
+            raise DataError(f'"{name}" must be a numpy array of waveforms in -1..1, floating point, not {kind}.')
+    if references.ndim != 3:
+        raise DataError(f"The sources must be [clips, sources, samples] and have shape {references.shape}.")
+    count, sources, length = references.shape
+    if mixtures.shape != (count, length):
+        raise DataError(f"The mixtures have shape {mixtures.shape}, the sources' need {(count, length)}.")
     for name, value in estimates.items():
         if value.shape != references.shape:
             raise DataError(

@@ -15,7 +15,7 @@ from hypothesis.extra.numpy import arrays
 from sklearn.metrics import average_precision_score
 
 from avnb.errors import DataError, SettingsError
-from avnb.metrics import localization
+from avnb.metrics import ranking
 from avnb.metrics.localization import (
     Absolute,
     FractionOfMax,
@@ -48,7 +48,7 @@ def _same_draws_every_time():
 
 def by_sorting(maps, truth):
     """The path of other devices, as a function of the same arguments."""
-    return localization._sorted_average_precision(maps.flatten(1), truth.flatten(1))
+    return ranking.sorted_average_precision(maps.flatten(1), truth.flatten(1))
 
 
 either_path = pytest.mark.parametrize("score", [average_precision, by_sorting], ids=["compiled", "sorted"])
