@@ -1,8 +1,22 @@
 """The errors a user can cause: one sentence that says what is wrong, where, and what to do."""
 
+import re
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+
+# What a terminal obeys instead of printing it, and what turns the direction of writing.
+_CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+def printable(text: str) -> str:
+    r"""Return ``text`` with what a terminal would obey spelt out: names in files of others may hold anything.
+
+    >>> print(printable("a\x1b[2Jb"))
+    a\x1b[2Jb
+    """
+    spelt = _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    return spelt.encode(errors="backslashreplace").decode()  # half a character, too
 
 
 class AvnbError(ValueError):
@@ -10,6 +24,9 @@ class AvnbError(ValueError):
 
     A notebook shows the sentence alone: the stack below it would name our lines, not the user's.
     """
+
+    def __init__(self, sentence: str = "") -> None:
+        super().__init__(printable(sentence))
 
     def _render_traceback_(self) -> list[str]:
         """Return what IPython prints in place of a traceback."""
@@ -31,7 +48,7 @@ class RunError(AvnbError):
 def answer(command: str, arguments: Sequence[str], work: Callable[[], str]) -> int:
     """Print what a command's ``work`` says and return 0; or 1 after its sentence on standard error, 130 if stopped."""
     try:
-        print(work())
+        print(printable(work()))
     except AvnbError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1

@@ -1,10 +1,20 @@
-"""Where data/ and outputs/ are, whatever folder the kernel started in, and files that are whole or absent."""
+"""Where data/ and outputs/ are, what files are called, and files that are whole or absent.
 
+Names come from other people's files: `file_name` is the one way from a name to a part of a path.
+"""
+
+import hashlib
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from avnb.errors import printable
+
+LONGEST = 150  # bytes of a name as a part of a file's name, which most systems hold to 255
+_UMASK = os.umask(0)
+os.umask(_UMASK)
 ROOT_MARKERS = ("pyproject.toml", "notebooks")
 
 
@@ -38,8 +48,34 @@ def shown(path: Path) -> str:
     path = Path(path)
     for root in (project_root(), data_dir().parent, outputs_dir().parent):
         if path.is_relative_to(root):
-            return path.relative_to(root).as_posix()
-    return path.as_posix()
+            return printable(path.relative_to(root).as_posix())
+    return printable(path.as_posix())
+
+
+def file_name(name: str, longest: int = LONGEST) -> str:
+    """Return ``name`` as a part of a file's name on any system; different names stay different.
+
+    It is no path, is not hidden, is no option of a command and no pattern. One that is too long is cut, and a digest
+    of all of it takes the place of the rest.
+
+    >>> file_name("take 1"), file_name("../a:b"), file_name("-x")
+    ('take 1', '%2e.%2fa%3ab', '%2dx')
+    """
+    spelt = re.sub(r"^[-.~ ]|[ .]$|[^\w .,+=()@~-]", lambda found: spell(found[0]), name) or "%"
+    return shortened(spelt, longest)
+
+
+def spell(characters: str) -> str:
+    """Return characters as a percent sign and two digits a byte."""
+    return "".join(f"%{byte:02x}" for byte in characters.encode(errors="surrogateescape"))
+
+
+def shortened(name: str, longest: int = LONGEST) -> str:
+    """Return a name of at most so many bytes: cut, with a digest of all of it, where it is longer."""
+    whole = name.encode(errors="surrogateescape")
+    if len(whole) <= longest:
+        return name
+    return f"{whole[: longest - 13].decode(errors='ignore')}~{hashlib.sha256(whole).hexdigest()[:12]}"
 
 
 @contextmanager
@@ -50,11 +86,25 @@ def whole_file(path: Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{shortened(path.name, 200)}.{os.getpid()}.tmp")
     try:
         yield temporary
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
+        temporary.chmod(0o666 & ~_UMASK)  # some libraries write for the owner alone
         os.replace(temporary, path)
+        sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the system write down which files a folder holds (where it can be asked to)."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        except OSError:  # some network disks
+            pass
+        finally:
+            os.close(handle)

@@ -18,6 +18,7 @@ from jaxtyping import Float, UInt8
 from avnb.data.arrays import new_array
 from avnb.data.clips import SILENCE
 from avnb.data.folder import SPLITS, DatasetInfo, Row, read_info, read_rows
+from avnb.data.media_files import read_mask_picture, read_picture, why_unusable
 from avnb.data.store import CLIP, OBJECT, ClipShape, Store, box_pixels
 from avnb.errors import DataError
 from avnb.paths import data_dir, shown
@@ -218,16 +219,9 @@ def read_frame(path: Path, size: int) -> UInt8[np.ndarray, "3 size size"]:
     from PIL import Image
 
     try:
-        with Image.open(path) as image:
-            if min(image.size) < SMALLEST_SIDE:
-                raise DataError(f"{shown(path)} is {image.width} x {image.height} pixels; {SMALLEST_SIDE} are needed")
-            rgb = image.convert("RGB")
-    except DataError:
-        raise
-    except FileNotFoundError:
-        raise DataError(f"{shown(path)} is missing") from None
-    except Exception as error:  # Pillow raises many types on damaged files
-        raise DataError(f"{shown(path)} is not a picture that can be decoded ({type(error).__name__})") from None
+        rgb = read_picture(path, smallest=SMALLEST_SIDE)
+    except DataError as error:
+        raise DataError(f"{shown(path)} {error}") from None
     if rgb.size != (size, size):
         rgb = rgb.resize((size, size), Image.Resampling.BICUBIC)
     return np.asarray(rgb).transpose(2, 0, 1)
@@ -238,16 +232,14 @@ def read_mask(path: Path, size: int, objects: int) -> UInt8[np.ndarray, "size si
     from PIL import Image
 
     try:
-        with Image.open(path) as image:
-            if image.mode not in ("1", "L", "P"):
-                raise DataError(f"{shown(path)} has mode {image.mode}; a mask is one 8-bit channel of object numbers")
-            numbers = np.asarray(image.resize((size, size), Image.Resampling.NEAREST)).astype(np.uint8)
-    except DataError:
-        raise
-    except FileNotFoundError:
-        raise DataError(f"{shown(path)} is missing") from None
-    except Exception as error:
-        raise DataError(f"{shown(path)} is not a mask that can be decoded ({type(error).__name__})") from None
+        image = read_mask_picture(path)
+        if image.mode not in ("1", "L", "P"):
+            raise DataError(f"has mode {image.mode}; a mask is one 8-bit channel of object numbers")
+        if image.info["lossy"]:
+            raise DataError("is compressed with loss, which changes the numbers of a mask; save it as PNG")
+    except DataError as error:
+        raise DataError(f"{shown(path)} {error}") from None
+    numbers = np.asarray(image.resize((size, size), Image.Resampling.NEAREST)).astype(np.uint8)
     if numbers.max() > objects:
         raise DataError(f"{shown(path)} numbers an object {numbers.max()}, but its row lists {objects}")
     return numbers
@@ -260,14 +252,15 @@ def read_waveform(path: Path, start: float, shape: ClipShape) -> Float[np.ndarra
     """
     import soundfile
 
+    if why := why_unusable(path):
+        raise DataError(f"{shown(path)} {'is missing' if why == 'does not exist' else why}")
     try:
         with soundfile.SoundFile(path) as file:
             file.seek(min(round(start * file.samplerate), file.frames))
             wanted = int(np.ceil(shape.seconds * file.samplerate)) + 1
             heard, rate = file.read(wanted, dtype="float32", always_2d=True), file.samplerate
     except (RuntimeError, OSError) as error:  # libsndfile's errors are RuntimeErrors
-        reason = "is missing" if not path.exists() else f"is not a sound that can be decoded ({type(error).__name__})"
-        raise DataError(f"{shown(path)} {reason}") from None
+        raise DataError(f"{shown(path)} is not a sound that can be decoded ({type(error).__name__})") from None
     if len(heard) == 0:
         raise DataError(f"{shown(path)} holds no sound from {start:g} s on")
     mono = heard.mean(axis=1)

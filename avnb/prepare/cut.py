@@ -21,6 +21,7 @@ import soundfile
 from av.video.reformatter import VideoReformatter
 from PIL import Image
 
+from avnb.data.media_files import picture_stream
 from avnb.errors import DataError
 from avnb.prepare.decoding import (
     as_picture,
@@ -104,8 +105,8 @@ def _timed(job: Job, container: av.container.InputContainer, length: float) -> l
     cuts = []
     for clip in job.cuts:
         time = clip.time
-        if clip.frame is not None and container.streams.video:
-            rate = container.streams.video[0].average_rate
+        if clip.frame is not None and (stream := picture_stream(container)) is not None:
+            rate = stream.average_rate
             if not rate:
                 raise DataError("it does not say how many frames a second it has")
             time = float(clip.frame / rate)
@@ -161,7 +162,7 @@ def _pictures(
                 yield place, ""
     if not filmed:
         return
-    if not container.streams.video:
+    if picture_stream(container) is None:
         raise DataError("it has no picture")
     shrink = VideoReformatter()
     found = frames_at(container, [time for time, _ in filmed])

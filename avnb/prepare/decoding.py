@@ -10,7 +10,6 @@ It imports no torch, so that a worker is small and starts quickly.
 """
 
 import traceback
-import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -20,7 +19,8 @@ from av.stream import Discard
 from av.video.reformatter import Interpolation, VideoReformatter
 from PIL import Image
 
-from avnb.data.media_files import open_media
+from avnb.data import media_files
+from avnb.data.media_files import PIXELS, open_media, picture_stream, sound_stream
 from avnb.errors import DataError
 from avnb.prepare.plan import SIDE
 
@@ -30,30 +30,34 @@ SEEK_OVER = 5.0  # seconds without a wanted frame that are worth a jump to the n
 SLOWEST = 1000  # samples a second; with fewer, a broken header stretches a short sound to hours
 GAP = 0.1  # seconds by which sound may be late before silence is put in its place
 LONGEST = 24 * 3600  # seconds; a broken header may promise years of sound, and a clip for each second of them
-PIXELS = 64_000_000  # of a frame; a broken header may ask for any number
-# What a video may be. Play lists and the like, which make the decoder open other files or addresses, are none.
-FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,mpeg,mpegts,mp3,aac,ogg,wav,flac,w64"
 
 
 def open_source(path: str) -> av.container.InputContainer:
     """Open a media file: only the file itself, in a format that holds media."""
-    options = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
     try:
-        container = open_media(f"file:{path}", container_options=options)
+        container = open_media(path)
     except av.error.FFmpegError as error:
         raise DataError(f"cannot be opened ({reason_of(error)})") from None
     for stream in (*container.streams.video, *container.streams.audio):
+        if stream.codec_context is None:  # what only its maker can decode
+            continue
         stream.codec_context.thread_count = 1  # the workers share the cores, not the threads
         if stream.type == "video":
             stream.codec_context.options = {"err_detect": "explode"}  # damage is an error, not something made up
     return container
 
 
+def sound_of(container: av.container.InputContainer) -> av.audio.stream.AudioStream:
+    """Return the stream that a player would play; raise DataError where there is none."""
+    stream = sound_stream(container)
+    if stream is None:
+        raise DataError("it has no sound")
+    return stream
+
+
 def sound_length(container: av.container.InputContainer) -> float:
     """Return the seconds that the sound lasts, as far as the file's header says."""
-    if not container.streams.audio:
-        raise DataError("it has no sound")
-    stream = container.streams.audio[0]
+    stream = sound_of(container)
     if stream.rate < SLOWEST:
         raise DataError(f"its header says that its sound has {stream.rate} samples a second")
     if stream.duration is not None and stream.time_base:
@@ -119,7 +123,7 @@ def _decoded(container: av.container.InputContainer, time: float) -> Iterator[tu
 
     Where the file's index leads past ``time``, it is decoded from its beginning.
     """
-    stream = container.streams.video[0]
+    stream = picture_stream(container)
     if stream.codec_context.width * stream.codec_context.height > PIXELS:
         raise DataError(f"its frames would be {stream.codec_context.width} x {stream.codec_context.height} pixels")
     _only(container, stream)
@@ -162,7 +166,7 @@ def samples_between(
     name: str,
 ) -> Iterator[np.ndarray]:
     """Yield int16 mono samples at ``rate`` from ``start`` on, in their place in time, until a little after ``end``."""
-    stream = container.streams.audio[0]
+    stream = sound_of(container)
     _only(container, stream)
     resampler = av.AudioResampler("s16", "mono", rate)
     try:
@@ -224,18 +228,13 @@ def _origin(container: av.container.InputContainer) -> float:
     return (container.start_time or 0) / av.time_base
 
 
-def read_picture(path: str) -> Image.Image:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        try:
-            with Image.open(path) as image:
-                width, height = _size(*image.size)
-                image.draft("RGB", (2 * width, 2 * height))
-                return image.convert("RGB").resize((width, height), Image.Resampling.BICUBIC)
-        except Exception as error:  # Pillow raises many types on damaged files
-            if raised_by_us(error):
-                raise
-            raise DataError(f"picture {Path(path).name} cannot be decoded ({type(error).__name__})") from None
+def read_picture(path: str | Path) -> Image.Image:
+    """Return a picture as a frame is written: upright, its shorter side at most SIDE pixels."""
+    try:
+        picture = media_files.read_picture(path, shorter=SIDE)
+    except DataError as error:
+        raise DataError(f"picture {Path(path).name} {error}") from None
+    return picture.resize(_size(*picture.size), Image.Resampling.BICUBIC)
 
 
 def as_picture(frame: av.VideoFrame, shrink: VideoReformatter) -> Image.Image:

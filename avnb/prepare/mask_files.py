@@ -1,7 +1,6 @@
 """Masks of objects: pictures, numpy files, and pickled arrays, which are read without running anything in them."""
 
 import pickletools
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,9 +8,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Shaped
 
+from avnb.data.media_files import read_mask_picture, why_unusable
 from avnb.errors import DataError
 
 LARGEST = 64 * 2**20  # bytes of a mask file
+SURE = 0.9  # of the border that one colour takes, to be the background
+UNSURE = 0.02  # of the pixels that may be neither black nor white where compression blurs edges
 MASKS = frozenset([".png", ".npy", ".pkl", ".pickle"])
 # numpy's names for the few things an array is pickled with, in its versions 1 and 2.
 _RECONSTRUCT = {"numpy.core.multiarray _reconstruct", "numpy._core.multiarray _reconstruct"}
@@ -24,10 +26,12 @@ _PLAIN = frozenset(["b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", 
 def read_mask_file(path: Path) -> Bool[np.ndarray, "height width"]:
     """Read where an object is; raise DataError where the file is no mask or the mask is empty."""
     try:
+        if why := why_unusable(path):
+            raise DataError(f"mask {path.name} {why}")
         if path.stat().st_size > LARGEST:
             raise DataError(f"mask {path.name} is larger than {LARGEST // 2**20} MB")
         if path.suffix == ".png":
-            mask = _read_picture(path)
+            mask = _object_in(path)
         elif path.suffix == ".npy":
             mask = np.load(path, allow_pickle=False)
         else:
@@ -44,13 +48,41 @@ def read_mask_file(path: Path) -> Bool[np.ndarray, "height width"]:
     return found
 
 
-def _read_picture(path: Path) -> np.ndarray:
-    from PIL import Image
+def _object_in(path: Path) -> Bool[np.ndarray, "height width"]:
+    """Return where a picture shows the object: what is not transparent, else what is not black or not number 0.
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        with Image.open(path) as image:
-            return np.asarray(image.convert("L"))
+    Raises DataError where it does not say which of its colours is the object.
+    """
+    try:
+        image = read_mask_picture(path)
+    except DataError as error:
+        raise DataError(f"mask {path.name} {error}") from None
+    if image.has_transparency_data:
+        opaque = np.asarray(image.convert("RGBA"))[..., 3] > 127
+        if not opaque.all():
+            return opaque
+    if image.mode == "P":
+        return _object_of_palette(path, image)
+    if image.mode.startswith(("I", "F")):
+        return np.asarray(image) > 0
+    bright = np.asarray(image.convert("RGB")).max(axis=2)
+    if not image.info["lossy"]:
+        return bright > 0
+    if np.mean((bright > 32) & (bright < 224)) > UNSURE:
+        raise DataError(f"mask {path.name} is compressed with loss and not black and white; save it as a PNG")
+    return bright > 127
+
+
+def _object_of_palette(path: Path, image: Any) -> Bool[np.ndarray, "height width"]:
+    """Return what is not number 0. Where the colours say otherwise, what lies along the border is the background."""
+    numbers, bright = np.asarray(image), np.asarray(image.convert("RGB")).max(axis=2)
+    if ((numbers > 0) == (bright > 0)).all():
+        return numbers > 0
+    border = np.concatenate([numbers[0], numbers[-1], numbers[:, 0], numbers[:, -1]])
+    background = np.bincount(border).argmax()
+    if np.mean(border == background) < SURE:
+        raise DataError(f"mask {path.name} has a palette that does not tell the object; save it in black and white")
+    return numbers != background
 
 
 @dataclass

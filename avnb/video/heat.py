@@ -16,14 +16,17 @@ import torch
 from jaxtyping import Float, UInt8
 
 from avnb.data.media_files import open_media
+from avnb.errors import DataError
 from avnb.metrics.localization import upsample
-from avnb.video.reader import Media, Planes, sound_stream, upright_planes
+from avnb.video.decoding import Planes, layout_of, upright_planes
+from avnb.video.reader import Media
 
 if TYPE_CHECKING:
     import av
 
-COPIED = ("aac", "mp3", "ac3", "eac3", "opus", "flac", "alac")  # sounds that an MP4 carries as they are
-LAYOUTS = {"1 channels": "mono", "2 channels": "stereo", "6 channels": "5.1", "8 channels": "7.1"}  # a WAV need not say
+TAGS = ("color_range", "colorspace", "color_trc", "color_primaries")  # what the numbers of a picture mean
+WEIGHTS = {1: (0.2126, 0.0722), 2: (0.299, 0.114), 9: (0.2627, 0.0593)}  # of red and blue: BT.709, BT.601, BT.2020
+MARK = "avnb.localize_video "  # begins the comment of the films that are written here
 HEAT = 0.85  # of a picture that the hottest place hides
 GREY = 0.35  # of a picture's colour is left, so that the heat's can be told
 LIT = 0.3  # the strength from which a source's name is lit
@@ -35,26 +38,31 @@ CLOCK = Fraction(1, 90_000)  # the time base of the written pictures, which ever
 
 
 class HeatVideo:
-    """An MP4 in the making; use it in a ``with`` block. It has the size of ``picture`` and the sound of ``sound``.
+    """An MP4 in the making; use it in a ``with`` block. It has the size of ``picture`` and the sound of ``track``.
 
-    Pictures keep their times, so that a variable frame rate stays one. The sound's packets are copied where MP4
-    can carry them and turned into AAC otherwise.
+    Pictures keep their times, so that a variable frame rate stays one, and their greys and colours mean what they
+    meant: range, matrix, primaries and transfer are the original's. ``track`` is an MP4 with the
+    sound alone, ``mark`` what `mark_of` finds.
     """
 
-    def __init__(self, path: Path, picture: Media, sound: Media, names: Sequence[str], colours: Sequence[Any]) -> None:
+    def __init__(
+        self, path: Path, picture: Media, track: Path, mark: str, names: Sequence[str], colours: Sequence[Any]
+    ) -> None:
         import av
 
-        self.names, self.colours = names, [_luma_and_chroma(colour) for colour in colours]
+        self.names, self.rgb = names, colours
         self.size = size = picture.size
         # 4:2:0 needs an even width and height; a video of an odd size keeps it, and all of its colour.
-        self.layout = "yuv420p" if not (size[0] % 2 or size[1] % 2) else "yuv444p"
+        self.layout = layout_of(size)
         self.file = av.open(str(path), "w", format="mp4", options={"movflags": "faststart"})
+        self.file.metadata["comment"] = MARK + mark
         self.pictures = self.file.add_stream("libx264", options=dict(ENCODER))
         self.pictures.height, self.pictures.width = size
         self.pictures.pix_fmt = self.layout
         self.pictures.codec_context.time_base = CLOCK
         self.pictures.codec_context.sample_aspect_ratio = picture.aspect
-        self.sound = _SoundTrack(self.file, sound)
+        self.sound = _SoundTrack(self.file, track)
+        self.colours: list[tuple[float, float, float]] = []
         self.last = -1
 
     def __enter__(self) -> "HeatVideo":
@@ -82,9 +90,14 @@ class HeatVideo:
         pts = round(seconds / CLOCK)
         if pts <= self.last:
             return
+        if not self.colours:  # the first
+            for tag in TAGS:
+                setattr(self.pictures.codec_context, tag, getattr(frame, tag))
+            self.colours = [_luma_and_chroma(colour, frame.color_range, frame.colorspace) for colour in self.rgb]
+        if (frame.height, frame.width) != self.size or frame.format.name != self.layout:
+            # a stream may change its size on the way
+            frame = frame.reformat(width=self.size[1], height=self.size[0], format=self.layout)
         planes = upright_planes(frame, self.layout)
-        if planes[0].shape != self.size:  # a stream may change its size on the way
-            planes = upright_planes(frame.reformat(width=self.size[1], height=self.size[0]), self.layout)
         self._heat(planes, maps, strengths)
         self._legend(planes, strengths)
         written = av.VideoFrame(self.size[1], self.size[0], self.layout)
@@ -92,7 +105,8 @@ class HeatVideo:
             rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
             rows[: values.shape[0], : values.shape[1]] = values
         written.pts, written.time_base, self.last = pts, CLOCK, pts
-        written.color_range, written.colorspace = frame.color_range, frame.colorspace
+        for tag in TAGS:
+            setattr(written, tag, getattr(frame, tag))
         self.sound.write_until(seconds)
         self.file.mux(self.pictures.encode(written))
 
@@ -145,19 +159,13 @@ class HeatVideo:
 
 
 class _SoundTrack:
-    """The sound of a file on its way into another, as far as the pictures have come."""
+    """A sound on its way into a film, as far as the pictures have come."""
 
-    def __init__(self, file: Any, media: Media) -> None:
-        self.file, self.start = file, media.start
-        self.source = open_media(media.path)
-        self.stream = sound_stream(self.source)
-        context = self.stream.codec_context
-        self.copies = context.codec.canonical_name in COPIED
-        if self.copies:
-            self.track = file.add_stream_from_template(self.stream)
-        else:
-            layout = LAYOUTS.get(context.layout.name, context.layout.name)
-            self.track = file.add_stream("aac", rate=min(context.sample_rate, 48_000), layout=layout)
+    def __init__(self, file: Any, track: Path) -> None:
+        self.file = file
+        self.source = open_media(track)
+        self.stream = self.source.streams.audio[0]
+        self.track = file.add_stream_from_template(self.stream)
         self.waiting = self._packets()
         self.next = next(self.waiting, None)
 
@@ -172,40 +180,22 @@ class _SoundTrack:
 
     def _packets(self) -> Iterator[tuple[float, Any]]:
         """Yield the packets to be written with the times at which they are heard."""
-        import av
+        for packet in self.source.demux(self.stream):
+            if packet.dts is not None and packet.size:
+                packet.stream = self.track
+                yield float(packet.dts * packet.time_base), packet
 
-        packets = self.source.demux(self.stream)
-        while True:
-            try:
-                packet = next(packets, None)
-            except av.FFmpegError:  # the file breaks off, which its reader has noted
-                packet = None
-            if packet is None:
-                break
-            yield from self._copied(packet) if self.copies else self._encoded(packet)
-        if not self.copies:
-            yield from ((np.inf, packet) for packet in self.track.encode(None))
 
-    def _copied(self, packet: Any) -> Iterator[tuple[float, Any]]:
-        if packet.dts is None:
-            return
-        shift = round(Fraction(self.start) / packet.time_base)
-        packet.dts, packet.pts = packet.dts - shift, (packet.dts if packet.pts is None else packet.pts) - shift
-        packet.stream = self.track
-        yield float(packet.dts * packet.time_base), packet
+def mark_of(path: Path) -> str | None:
+    """Return the mark of a film that was written here; None where it is none."""
+    import av
 
-    def _encoded(self, packet: Any) -> Iterator[tuple[float, Any]]:
-        import av
-
-        try:
-            decoded = packet.decode()
-        except av.FFmpegError:
-            return
-        for frame in decoded:
-            seconds = 0.0 if frame.time is None else frame.time - self.start
-            if frame.pts is not None:
-                frame.pts -= round(Fraction(self.start) / frame.time_base)
-            yield from ((seconds, done) for done in self.track.encode(frame))
+    try:
+        with open_media(path) as file:
+            said = file.metadata.get("comment", "")
+    except (DataError, av.FFmpegError):
+        return None
+    return said.removeprefix(MARK) if said.startswith(MARK) else None
 
 
 def _relief(maps: Float[np.ndarray, "sources rows columns"]) -> Float[np.ndarray, "sources grid grid"]:
@@ -222,8 +212,10 @@ def _enlarged(values: Float[np.ndarray, "rows columns"], shape: tuple[int, int])
     return np.asarray(small.resize(shape[::-1], Image.Resampling.BILINEAR))
 
 
-def _luma_and_chroma(rgb: Sequence[float]) -> tuple[float, float, float]:
-    """Return Y, U and V, 16..235 and around 128 (BT.601), of red, green and blue in 0..1."""
+def _luma_and_chroma(rgb: Sequence[float], colour_range: int = 0, matrix: int = 2) -> tuple[float, float, float]:
+    """Return Y, U and V of red, green and blue in 0..1, in a video's range (2: 0..255, else 16..235) and matrix."""
     red, green, blue = rgb
-    y = 0.299 * red + 0.587 * green + 0.114 * blue
-    return 16 + 219 * y, 128 + 126.0 * (blue - y), 128 + 160.0 * (red - y)
+    of_red, of_blue = WEIGHTS.get(int(matrix), WEIGHTS[2])
+    y = of_red * red + (1 - of_red - of_blue) * green + of_blue * blue
+    low, luma, chroma = (0, 255, 255) if int(colour_range) == 2 else (16, 219, 224)
+    return low + luma * y, 128 + chroma / 2 * (blue - y) / (1 - of_blue), 128 + chroma / 2 * (red - y) / (1 - of_red)

@@ -6,8 +6,9 @@ is kept in memory does not grow with the video. Introduced in notebooks/13_your_
 """
 
 import csv
+import hashlib
+import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import count, islice, takewhile
 from pathlib import Path
@@ -20,15 +21,26 @@ from torch import Tensor
 
 from avnb.config import Settings, did_you_mean, setting
 from avnb.data.clips import SILENCE
+from avnb.data.locks import temporary_folder
 from avnb.data.store import ClipShape
 from avnb.devices import autocast
 from avnb.errors import DataError, RunError, SettingsError
 from avnb.metrics.localization import confidence, upsample
-from avnb.models.base import Method, Query, Separates
-from avnb.paths import outputs_dir, shown, whole_file
+from avnb.models.base import Method, Query
+from avnb.paths import file_name, outputs_dir, shown, whole_file
+from avnb.video.apart import write_sources
 from avnb.video.boxes import Box, hottest_boxes
-from avnb.video.heat import HeatVideo
-from avnb.video.reader import Media, SoundAround, frames, look_at, photo_frames, read_sound, small_picture, windows
+from avnb.video.heat import HeatVideo, mark_of
+from avnb.video.reader import (
+    Media,
+    SoundAround,
+    frames,
+    look_at,
+    photo_frames,
+    read_sound,
+    small_picture,
+    write_track,
+)
 
 if TYPE_CHECKING:
     import av
@@ -121,19 +133,24 @@ def localize_video(
     _check(picture, heard, bool(sound))
     network, known = _with_classes(method, benchmark)
     asker = _Asker(network, known, picture, heard, per_second)
-    asker.choose(classes, sources, progress)
     folder = outputs_dir() / "videos" if folder is None else Path(folder)
-    stem = folder / f"{picture.path.stem}-{network.settings.METHOD}"
-    files = [stem.with_name(stem.name + ending) for ending in (".mp4", ".csv")]
     kept = _Kept()
     try:
+        files = [str(media.path.resolve()) for media in (picture, heard)]
+        mark = hashlib.sha256("\0".join(files).encode(errors="surrogateescape")).hexdigest()[:12]
+        stem = _stem(folder, picture, network.settings.METHOD, mark)
+        files = [stem.with_name(stem.name + ending) for ending in (".mp4", ".csv")]
         with (
+            temporary_folder(folder, ".making") as scratch,
             whole_file(files[0]) as overlay,
             whole_file(files[1]) as table,
             open(table, "w", newline="", encoding="utf-8") as file,
         ):
-            asker.lay_over(_written(asker.moments(), asker, file, kept), overlay, progress)
-        tracks = _separate(asker, kept, stem, progress)
+            track = scratch / "sound.mp4"  # first: what cannot be written is known before an hour is listened to
+            write_track(heard, track)
+            asker.choose(classes, sources, progress)
+            asker.lay_over(_written(asker.moments(), asker, file, kept), track, overlay, mark, progress)
+        tracks = write_sources(asker, kept.moments, stem, progress)
     except OSError as error:
         raise RunError(
             f"{shown(stem)} cannot be written: {error.strerror}. Free some space, or name a folder."
@@ -176,7 +193,10 @@ class _Asker:
         """Choose the sources: those asked for, else what the whole sound holds; raise DataError where it is silent."""
         probability, loudest = self._listen(progress)
         if loudest < SILENCE:
-            raise DataError(f"{shown(self.heard.path)} is silent from beginning to end: there is nothing to localize.")
+            why = " ".join(note for note in self.heard.notes if "cancel each other" in note)
+            raise DataError(
+                f"{shown(self.heard.path)} is silent from beginning to end: there is nothing to localize. {why}".strip()
+            )
         if not self.class_aware:
             if classes:
                 raise SettingsError(f"{self.method.settings.METHOD} knows no classes, so none can be asked for.")
@@ -224,11 +244,11 @@ class _Asker:
         with autocast(self.device):
             return self.method.recognize(heard.to(self.device)).float().cpu().numpy()
 
-    def pictures(self) -> Iterator[tuple[float, "av.VideoFrame"]]:
-        """Yield every picture with its time."""
+    def pictures(self, per_second: float = 0.0) -> Iterator[tuple[float, "av.VideoFrame"]]:
+        """Yield the pictures with their times; with ``per_second`` the first of every so much of a second."""
         if self.picture.photo:
             return photo_frames(self.picture, self.lasts, max(self.per_second, 1.0))
-        return frames(self.picture)
+        return frames(self.picture, per_second)
 
     def moments(self) -> Iterator[Moment]:
         """Yield what is found at ``per_second`` times a second."""
@@ -268,7 +288,7 @@ class _Asker:
         Made small at once: full-size pictures that wait for a batch to fill would be most of the memory.
         """
         number = -1
-        for seconds, frame in self.pictures():
+        for seconds, frame in self.pictures(self.per_second):
             if int(seconds * self.per_second + 1e-6) > number:  # some have none where the rate varies
                 number = int(seconds * self.per_second + 1e-6)
                 seen = small_picture(frame, self.shape.size, self.shape.size)
@@ -283,7 +303,7 @@ class _Asker:
         with autocast(self.device):
             return self.method.localize(query).float().cpu().numpy()
 
-    def lay_over(self, moments: Iterator[Moment], path: Path, progress: bool) -> None:
+    def lay_over(self, moments: Iterator[Moment], track: Path, path: Path, mark: str, progress: bool) -> None:
         """Write the MP4: between two moments, maps and strengths pass from one to the other."""
         from tqdm.auto import tqdm
 
@@ -293,7 +313,7 @@ class _Asker:
         before = after = next(moments, None)
         done = 0.0
         with (
-            HeatVideo(path, self.picture, self.heard, self.names, [colours[name] for name in self.names]) as video,
+            HeatVideo(path, self.picture, track, mark, self.names, [colours[name] for name in self.names]) as video,
             tqdm(total=round(self.lasts, 1) or None, desc="localize", disable=not progress, bar_format=BAR) as bar,
         ):
             for seconds, frame in self.pictures():
@@ -348,44 +368,18 @@ def _written(moments: Iterator[Moment], asker: _Asker, file: TextIO, kept: _Kept
         yield moment
 
 
-def _separate(asker: _Asker, kept: _Kept, stem: Path, progress: bool) -> dict[str, Path]:
-    """Write what of the sound belongs to each source, where the method separates; else nothing.
+def _stem(folder: Path, picture: Media, method: str, mark: str) -> Path:
+    """Return what a result's files are called: as the film and the method, and a number where that name is taken.
 
-    The method is shown the picture cut to the source's box, and hears windows that overlap by half and are faded into
-    each other. A method with one map for all has as sources the places that are hottest on the mean of its maps.
+    A result takes the place of one of the same film and sound alone: of two films of one name each keeps its own.
     """
-    import soundfile
-    from tqdm.auto import tqdm
-
-    if not isinstance(asker.method, Separates):
-        return {}
-    rate = asker.method.rate
-    length = round(rate * asker.shape.seconds) // 2 * 2  # so that half a window is whole samples
-    still: list[Box] = []
-    if asker.places:
-        mean = np.mean([one.maps[0] for one in kept.moments], axis=0)
-        still = hottest_boxes(mean, asker.shown_size, asker.places)
-    names = [f"place {number + 1}" for number in range(len(still))] or asker.names
-    tracks = {name: stem.with_name(f"{stem.name}-{name.replace(' ', '_')}.wav") for name in names}
-    fade = np.hanning(length + 1)[:-1].astype(np.float32)  # two halves of a window apart, they add up to 1
-    waiting = np.zeros((len(tracks), length // 2), np.float32)
-    with ExitStack() as stack:
-        files = [
-            stack.enter_context(soundfile.SoundFile(stack.enter_context(whole_file(path)), "w", rate, 1, format="WAV"))
-            for path in tracks.values()
-        ]
-        parts = windows(asker.heard, asker.shape.rate, length / rate)
-        bar = tqdm(parts, "separate", disable=not progress, leave=False)
-        for number, (seconds, window) in enumerate(bar):
-            nearest = min(kept.moments, key=lambda one: abs(one.seconds - seconds))
-            boxes = still or [hottest_boxes(heat, asker.shown_size)[0] for heat in nearest.maps]
-            found = asker.cut_out(nearest.picture, boxes, window)[:, :length] * fade
-            waiting += found[:, : length // 2]
-            if number:  # the first half of the first window lies before the sound
-                for file, part in zip(files, waiting, strict=True):
-                    file.write(part)
-            waiting = found[:, length // 2 :]
-    return tracks
+    base = f"{file_name(picture.path.stem, 100)}-{method}"
+    stems = (folder / (base if number == 1 else f"{base}-{number}") for number in count(1))
+    for stem in stems:
+        film, table = (stem.with_name(stem.name + ending) for ending in (".mp4", ".csv"))
+        if not (os.path.lexists(film) or os.path.lexists(table)) or mark_of(film) == mark:
+            return stem
+    raise AssertionError
 
 
 def _in_parts(items: Iterable[T], length: int) -> Iterator[list[T]]:

@@ -1,7 +1,7 @@
 """Pictures and sound of a file, decoded as they are asked for: whatever its length, little of it is in memory.
 
-Anything that FFmpeg reads, through PyAV. What is damaged is left out and said in ``notes``; what cannot be used at all
-is refused in a sentence. ``avnb.prepare.decoding`` says why avnb-prepare decodes more strictly.
+Anything that FFmpeg or Pillow reads. It is decoded in another process (worker.py), which may die of a file. What is
+damaged is left out and said in ``notes``; what cannot be used at all is refused in a sentence.
 """
 
 from collections.abc import Iterator
@@ -14,24 +14,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from avnb.data.media_files import open_media
 from avnb.errors import DataError
 from avnb.paths import shown
+from avnb.video.worker import Message, ask
 
 if TYPE_CHECKING:
     import av
 
-Planes = tuple[np.ndarray, np.ndarray, np.ndarray]  # Y, and U and V of a quarter of its pixels (all of them in 4:4:4)
-
-GAP = 0.05  # seconds by which a sound may lag behind its time stamps before silence is put in
-LATE = 1.5  # seconds by which a track may end before its file
-
 
 @dataclass(frozen=True)
 class Media:
-    """What a file holds. ``size`` is (height, width) upright, ``seconds`` None where the file does not say.
+    """What a file holds. ``size`` is (height, width) upright, ``seconds`` None where no packet says when it is.
 
-    ``aspect`` is how wide a pixel is shown for its height; ``start`` the time stamp at which the file begins.
+    ``aspect`` is how wide a pixel is shown for its height, ``source`` what the decoder has found out.
     """
 
     path: Path
@@ -39,8 +34,8 @@ class Media:
     has_sound: bool
     seconds: float | None
     photo: bool = False
-    start: float = 0.0
     aspect: Fraction = Fraction(1)
+    source: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
     notes: list[str] = field(default_factory=list, compare=False)
 
     def note(self, sentence: str) -> None:
@@ -51,70 +46,43 @@ class Media:
 
 def look_at(path: str | Path) -> Media:
     """Return what ``path`` holds: a photo, or pictures and sound; raise DataError where it is neither."""
-    import av
-
     path = Path(path).expanduser()
-    if not path.is_file():
-        raise DataError(f"{shown(path)} {'is a folder' if path.is_dir() else 'does not exist'}; name a file.")
-    if path.stat().st_size == 0:
-        raise DataError(f"{shown(path)} is empty (0 bytes).")
-    if (photo := _photo_size(path)) is not None:
-        return Media(path, photo, False, None, photo=True)
-    try:
-        with open_media(path) as container:
-            picture, sound = picture_stream(container), sound_stream(container)
-            size, aspect = (None, Fraction(1)) if picture is None else _upright_size(container, picture, path)
-            lasts = container.duration / av.time_base if container.duration else None
-            start = (container.start_time or 0) / av.time_base
-            return Media(path, size, sound is not None, lasts, start=start, aspect=aspect)
-    except av.FFmpegError as error:
-        raise DataError(
-            f"{shown(path)} cannot be read as a picture, a video or a sound ({error.strerror}). A recording that was "
-            "cut off before it was finished cannot be opened by any player: save or download it again."
-        ) from None
+    [(head, _)] = ask("look", shown(path), path=str(path.absolute()))
+    found = head["source"]
+    size = found["size"] and (found["size"][0], found["size"][1])
+    return Media(
+        path, size, found["sound"] is not None, found["seconds"], found["photo"], Fraction(*found["aspect"]), found,
+        list(found["notes"]),
+    )  # fmt: skip
 
 
-def frames(media: Media) -> Iterator[tuple[float, "av.VideoFrame"]]:
-    """Yield the pictures of a video with their times in seconds, rising, from the file's start."""
-    last, period = -np.inf, 1 / 25
-    for frame in _decoded(media, "pictures"):
-        untimed = frame.time is None  # raw streams
-        seconds = max(last, -period) + period if untimed else frame.time - media.start
-        if seconds <= last:
-            media.note("Some pictures have no time of their own and are left out.")
-            continue
-        period = min(seconds - last, 1.0) if np.isfinite(last) else period
-        last = seconds
-        yield seconds, frame
-    if not np.isfinite(last):
-        raise DataError(f"{shown(media.path)}: not one picture can be decoded.")
+def frames(media: Media, per_second: float = 0.0) -> Iterator[tuple[float, "av.VideoFrame"]]:
+    """Yield the pictures of a video, upright, with their times in seconds, rising, from the file's start.
+
+    With ``per_second`` only the first of every so much of a second.
+    """
+    for head, body in _asked(media, "pictures", per_second=float(per_second)):
+        yield head["seconds"], _frame(media, head, body)
 
 
 def photo_frames(media: Media, seconds: float, per_second: float) -> Iterator[tuple[float, "av.VideoFrame"]]:
     """Yield a photo ``per_second`` times a second, for as long as its sound lasts."""
-    import av
-    from PIL import Image, ImageOps
-
-    with Image.open(media.path) as image:
-        frame = av.VideoFrame.from_image(ImageOps.exif_transpose(image).convert("RGB"))
+    [message] = _asked(media, "photo")
+    frame = _frame(media, *message)
     for number in range(max(1, int(seconds * per_second))):
         yield number / per_second, frame
 
 
 def small_picture(frame: "av.VideoFrame", height: int, width: int) -> UInt8[np.ndarray, "3 height width"]:
-    """Return a frame upright, resized (bicubic, as the stores do it)."""
-    turns = _turns(frame)
-    size = (width, height) if turns % 2 else (height, width)
-    rgb = frame.to_ndarray(format="rgb24", height=size[0], width=size[1], interpolation="BICUBIC")
-    return np.ascontiguousarray(np.rot90(rgb, turns).transpose(2, 0, 1))
+    """Return a frame resized (bicubic, as the stores do it)."""
+    rgb = frame.to_ndarray(format="rgb24", height=height, width=width, interpolation="BICUBIC")
+    return np.ascontiguousarray(rgb.transpose(2, 0, 1))
 
 
-def upright_planes(frame: "av.VideoFrame", layout: str) -> Planes:
-    """Return a frame's planes upright, in ``layout`` "yuv420p" or "yuv444p"; new arrays, free to be changed."""
-    if frame.format.name not in (layout, layout.replace("yuv", "yuvj")):
-        frame = frame.reformat(format=layout)
-    turns = _turns(frame)
-    return tuple(np.ascontiguousarray(np.rot90(_plane(plane), turns)) for plane in frame.planes)
+def write_track(media: Media, target: Path) -> None:
+    """Write a file's sound alone, as an MP4, to the bit where that is possible; raise DataError where it is not."""
+    for _ in _asked(media, "track", target=str(target.absolute())):
+        pass
 
 
 class SoundAround:
@@ -188,122 +156,32 @@ def windows(media: Media, rate: int, seconds: float) -> Iterator[tuple[float, Fl
 
 def _resampled(media: Media, rate: int) -> Iterator[Float32[np.ndarray, " time"]]:
     """Yield the sound in pieces, mono in -1..1, without gaps, from the file's start."""
+    for _, body in _asked(media, "sound", rate=rate):
+        yield np.frombuffer(body, np.float32)
+
+
+def _asked(media: Media, task: str, **request: Any) -> Iterator[Message]:
+    """Yield what the decoder says about a file, and keep its notes."""
+    if media.source.get("sound" if task in ("sound", "track") else "size") is None:
+        raise DataError(f"{shown(media.path)} has no {'sound' if task in ('sound', 'track') else 'picture'}.")
+    for head, body in ask(task, shown(media.path), source=media.source, **request):
+        for sentence in head.get("notes", ()):
+            media.note(sentence)
+        if "notes" not in head:
+            yield head, body
+
+
+def _frame(media: Media, head: dict[str, Any], body: bytes) -> "av.VideoFrame":
+    """Return the frame that a message holds."""
     import av
 
-    resampler, kind, done = None, None, 0
-    for frame in _decoded(media, "sound"):
-        if kind != (frame.layout.name, frame.sample_rate):
-            kind = frame.layout.name, frame.sample_rate
-            resampler = av.AudioResampler("fltp", frame.layout.name, rate)
-        if frame.time is not None:
-            missing = round((frame.time - media.start) * rate) - done
-            if missing > GAP * rate:  # what is damaged, or a sound that sets in late
-                done += missing
-                yield np.zeros(missing, np.float32)
-            frame.pts = None  # the resampler would fill gaps again
-        for piece in resampler.resample(frame):
-            done += piece.samples
-            yield _mono(piece)
-    if resampler is None:
-        raise DataError(f"{shown(media.path)}: its sound cannot be decoded.")
-    for piece in resampler.resample(None):
-        done += piece.samples
-        yield _mono(piece)
-
-
-def _mono(piece: "av.AudioFrame") -> Float32[np.ndarray, " time"]:
-    sound = piece.to_ndarray().mean(axis=0)
-    return np.clip(np.nan_to_num(sound), -1, 1).astype(np.float32)
-
-
-def _decoded(media: Media, what: str) -> Iterator[Any]:
-    """Yield the decoded frames of a file's pictures or sound; damaged packets are left out and noted."""
-    import av
-
-    broken, last = 0, 0.0
-    with open_media(media.path) as container:
-        stream = picture_stream(container) if what == "pictures" else sound_stream(container)
-        stream.thread_type = "AUTO"
-        packets = container.demux(stream)
-        while True:
-            try:
-                packet = next(packets, None)
-            except av.FFmpegError as error:
-                media.note(f"{shown(media.path)} cannot be read on from {last:.1f} s ({error.strerror}).")
-                return
-            if packet is None:
-                break
-            try:
-                decoded = packet.decode()
-            except av.FFmpegError:
-                broken += 1
-                continue
-            for frame in decoded:
-                if frame.time is not None:
-                    lasts = frame.samples / frame.sample_rate if what == "sound" else frame.duration * frame.time_base
-                    last = float(frame.time - media.start + lasts)
-                yield frame
-    if broken:
-        media.note(f"{shown(media.path)}: {broken:,} damaged pieces of its {what} are left out.")
-    if media.seconds and last < media.seconds - LATE:
-        lacks = "are no pictures" if what == "pictures" else "is no sound"
-        media.note(
-            f"{shown(media.path)} says that it lasts {media.seconds:.1f} s, but there {lacks} after {last:.1f} s: left "
-            "out by its maker, cut off or damaged."
-        )
-
-
-def picture_stream(container: "av.container.InputContainer") -> "av.VideoStream | None":
-    """Return the first video stream that is no album cover."""
-    from av.stream import Disposition
-
-    return next((found for found in container.streams.video if not found.disposition & Disposition.attached_pic), None)
-
-
-def sound_stream(container: "av.container.InputContainer") -> "av.AudioStream | None":
-    """Return the first audio stream that can be decoded (phones add some that only they understand)."""
-    return next((found for found in container.streams.audio if found.codec_context is not None), None)
-
-
-def _upright_size(
-    container: "av.container.InputContainer", stream: "av.VideoStream", path: Path
-) -> tuple[tuple[int, int], Fraction]:
-    """Return (height, width) of the first picture that can be decoded, as it is to be seen, and a pixel's aspect."""
-    import av
-
-    aspect = Fraction(stream.sample_aspect_ratio or 1)
-    for packet in container.demux(stream):
-        try:
-            for frame in packet.decode():
-                lying = _turns(frame) % 2
-                size = (frame.width, frame.height) if lying else (frame.height, frame.width)
-                return size, 1 / aspect if lying else aspect
-        except av.FFmpegError:
-            continue
-    raise DataError(f"{shown(path)}: not one of its pictures can be decoded.")
-
-
-def _photo_size(path: Path) -> tuple[int, int] | None:
-    """Return (height, width) of a still picture as it is to be seen; None where the file is something else."""
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as image:
-            if getattr(image, "n_frames", 1) > 1:
-                return None
-            width, height = ImageOps.exif_transpose(image).size
-            return height, width
-    except UnidentifiedImageError:
-        return None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"{shown(path)} is a picture that cannot be decoded ({error}).") from None
-
-
-def _turns(frame: "av.VideoFrame") -> int:
-    """Return by how many quarter turns, counterclockwise, a frame is to be turned (phones only note how they lay)."""
-    return round(frame.rotation / 90) % 4
-
-
-def _plane(plane: "av.video.plane.VideoPlane") -> UInt8[np.ndarray, "height width"]:
-    rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
-    return rows[: plane.height, : plane.width]
+    height, width = head["planes"][0]
+    small = head["planes"][1] != head["planes"][0]
+    frame, at = av.VideoFrame(width, height, "yuv420p" if small else "yuv444p"), 0
+    for plane, (rows, columns) in zip(frame.planes, head["planes"], strict=True):
+        there = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+        there[:rows, :columns] = np.frombuffer(body, np.uint8, rows * columns, at).reshape(rows, columns)
+        at += rows * columns
+    for name, value in head["tags"].items():
+        setattr(frame, name, value)
+    return frame
