@@ -39,6 +39,7 @@ class Settings:
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {"quick": {}, "paper": {}}
 
     dataset: str = setting("music", doc="a folder of data/, or a benchmark of the papers")
+    train_dataset: str = setting("", doc='what is trained on instead; "": the dataset, or what its benchmark names')
     origin: str = setting("any", among=("any", "real"), doc='"real" refuses the stand-in')
     preset: str = setting("auto", among=("auto", "quick", "paper"), doc='"auto": paper on a GPU, if the clips are real')
     device: str = setting("auto", doc='"auto", "cpu", "cuda", "cuda:1", "mps"')
@@ -70,6 +71,11 @@ class Settings:
         unset = {entry.name for entry in fields(self) if getattr(self, entry.name) == entry.default}
         filled = {name: value for name, value in self.PRESETS[preset].items() if name in unset}
         return replace(self, preset=preset, device=device, **filled)
+
+    def of_training(self, dataset: str = "") -> Self:
+        """Return the settings of the run that is trained: on ``dataset``, else ``train_dataset``, if any."""
+        other = dataset or self.train_dataset
+        return replace(self, dataset=other, train_dataset="") if other else self
 
     @classmethod
     def from_dict(cls, said: Mapping[str, Any]) -> Self:

@@ -10,6 +10,7 @@ from avnb.data.folder import DatasetInfo, read_info
 from avnb.data.store import ClipShape, Store
 from avnb.devices import pick_device
 from avnb.errors import DataError, SettingsError
+from avnb.models import METHODS
 from avnb.paths import data_dir, shown
 
 T = TypeVar("T", bound=Settings)
@@ -20,11 +21,31 @@ STAND_INS = {"music": "music-standin"}
 def open_data(settings: T, progress: bool = True) -> tuple[T, Store]:
     """Return the settings with device and preset settled, and the store of the data set that they name.
 
-    Raises SettingsError or DataError, in a sentence, before anything is decoded or trained.
+    Where another data set is trained on and the method knows classes, the store counts them as that one does. Raises
+    SettingsError or DataError, in a sentence, before anything is decoded or trained.
     """
     device = pick_device(settings.device)
     store = open_store(locate(settings.dataset, settings.origin, progress).folder, ClipShape(), progress)
+    method, other = METHODS.get(settings.METHOD), training_set(settings, store)
+    if method is not None and other:
+        try:
+            lessons = locate(other, settings.origin, progress)
+        except DataError as error:
+            raise DataError(f'"{store.name}" is judged with what "{other}" teaches. {error}') from None
+        store = store.in_classes(lessons.classes) if "oracle" in method.CLASSES else store
     return settings.resolve(device, store.origin), store
+
+
+def training_set(settings: Settings, store: Store) -> str:
+    """Return the name of the data set that is trained on in place of the settings' own; "" where it is that itself.
+
+    That is ``train_dataset``, else, where a folder has no clips to train on, what its benchmark's record names.
+    """
+    if settings.train_dataset not in ("", settings.dataset):
+        return settings.train_dataset
+    if any(split == "train" for split, _ in store.count()) or store.name not in BENCHMARKS:
+        return ""
+    return BENCHMARKS[store.name].trained_on
 
 
 def locate(name: str, origin: str = "any", progress: bool = True) -> DatasetInfo:

@@ -24,6 +24,8 @@ CLIP = np.dtype([("split", "u1"), ("subset", "u2"), ("line", "u4"), ("has_mask",
 # "seen": at least one pixel is the object's, so that a map can be judged by it.
 OBJECT = np.dtype([("class", "u2"), ("sounding", "?"), ("seen", "?"), ("xyxy", "f8", 4)])
 
+UNKNOWN = 65_535  # the class of a silent object that is none of the classes
+
 
 @dataclass(frozen=True)
 class ClipShape:
@@ -77,6 +79,28 @@ class Store:
         part.__dict__.pop("report", None)
         return part
 
+    def in_classes(self, classes: tuple[str, ...]) -> "Store":
+        """Return a store with the same clips that counts classes as another data set does, whose ``classes`` these are.
+
+        Clips of a sounding class that is none of them are not offered; DataError where no clip is left. A silent object
+        of such a class is called "other".
+        """
+        if classes == self.classes:
+            return self
+        place = np.array([classes.index(name) if name in classes else UNKNOWN for name in self.classes])
+        known = place != UNKNOWN
+        other = self.part(~self.labels[:, ~known].any(axis=1))
+        if not known.any() or not np.any(other.kept):
+            raise DataError(
+                f'Not one clip of "{self.name}" is of the classes that are trained on ({", ".join(classes[:5])}, ...): '
+                "a method that knows classes cannot be asked about it."
+            )
+        other.classes, other.objects = classes, np.array(self.objects)
+        other.objects["class"] = place[self.objects["class"]]
+        other.labels = np.zeros((len(self), len(classes)), bool)
+        other.labels[:, place[known]] = self.labels[:, known]
+        return other
+
     def select(self, split: str, subset: str | None = None) -> Int[np.ndarray, " chosen"]:
         """Return the indices of a split's clips (of one subset); raise DataError naming what there is where none is."""
         chosen = self.kept & (self.clips["split"] == SPLITS.index(split))
@@ -114,12 +138,15 @@ class Store:
             waveform=np.array(self.waveforms[index], np.float32) / 32767,
             rate=self.shape.rate,
             objects=tuple(
-                SceneObject(self.classes[thing["class"]], tuple(thing["xyxy"].tolist()), bool(thing["sounding"]))
+                SceneObject(self._name(int(thing["class"])), tuple(thing["xyxy"].tolist()), bool(thing["sounding"]))
                 for thing in things
             ),
             mask=np.array(self.masks[index]) if self.clips[index]["has_mask"] else None,
             labels=tuple(self.classes[k] for k in np.flatnonzero(self.labels[index])),
         )
+
+    def _name(self, number: int) -> str:
+        return "other" if number == UNKNOWN else self.classes[number]
 
     def read_frames(self, index: Int[np.ndarray, "..."]) -> UInt8[Tensor, "... 3 size size"]:
         """Return the frames at ``index``, of any shape."""

@@ -60,7 +60,6 @@ class EZVSLSettings(Settings):
     object_prior: str = setting(
         "activation", among=("activation", "class_posterior"), doc="eq. 8, the paper's default, or eq. 7"
     )
-    train_dataset: str = setting("", doc='cross-dataset (Table 4): what is trained on; "": the dataset itself')
     heard: int = setting(0, low=0, doc="open set (Table 3): train on so many classes, drawn by the seed; 0: on all")
     sweep: str = setting(
         "none", among=("none", "alpha", "dim", "matching", "all"), doc="trains the variants of Fig. 3, Fig. 4, Table 6"
@@ -68,10 +67,6 @@ class EZVSLSettings(Settings):
     pretrained: bool = setting(
         True, doc="ImageNet weights for the paper preset's ResNet-18; false: the prior is EfficientNet-Lite0's"
     )
-
-    def of_training(self) -> "EZVSLSettings":
-        """Return the settings of the run that is trained: on ``train_dataset`` where that is another."""
-        return replace(self, dataset=self.train_dataset, train_dataset="") if self.train_dataset else self
 
 
 class EZVSL(Method):

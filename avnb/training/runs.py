@@ -44,9 +44,24 @@ class Run:
         """Read the history again: another process may have trained since."""
         self.history: list[dict[str, Any]] = []
         self.best: int | None = None
-        if (self.folder / "history.json").exists():
-            self.history, self.best = _read_history(self.folder / "history.json")
+        if (self.weights_folder / "history.json").exists():
+            self.history, self.best = _read_history(self.weights_folder / "history.json")
         self.epochs_written = len(self.history)
+
+    @property
+    def weights_folder(self) -> Path:
+        """Where the weights and the history lie: in the run's own folder, or in that of a run on other data."""
+        try:
+            return outputs_dir() / str(json.loads((self.folder / "trained.json").read_text(encoding="utf-8"))["run"])
+        except FileNotFoundError:
+            return self.folder
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RunError(f"{shown(self.folder)}/trained.json is damaged ({error!r}); delete the folder.") from None
+
+    def borrow(self, trained: "Run") -> None:
+        """Take the weights and the history of a run that was trained on other data, which stay where they are."""
+        self.write_json("trained.json", {"run": trained.folder.relative_to(outputs_dir()).as_posix()})
+        self.reload()
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -151,7 +166,7 @@ class Run:
         """Put the epoch that did best on the validation split into ``model``."""
         if self.best is None:
             raise RunError(f"{shown(self.folder)} has no finished epoch; train it first.")
-        load_weights(model, self.folder / f"weights-{self.best:04d}.safetensors", self._method())
+        load_weights(model, self.weights_folder / f"weights-{self.best:04d}.safetensors", self._method())
 
     def write_json(self, name: str, said: Any) -> None:
         """Write a JSON file of the run, whole or not at all; raise RunError where that cannot be."""

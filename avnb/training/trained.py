@@ -13,8 +13,9 @@ from typing import Any
 import torch
 
 from avnb.config import Settings, did_you_mean
+from avnb.data.benchmarks import BENCHMARKS
 from avnb.data.store import Store
-from avnb.datasets import locate
+from avnb.datasets import locate, open_data, training_set
 from avnb.devices import pick_device
 from avnb.errors import RunError, SettingsError
 from avnb.models import METHODS
@@ -43,9 +44,16 @@ def load_method(run: Run, classes: int, device: str = "auto") -> Method:
 def train(settings: Settings, store: Store, progress: bool = True) -> tuple[Method, Run]:
     """Return the method that these settings make of the store's solo clips, ready to be asked, and its run.
 
-    A finished run is loaded, one that was stopped goes on, and ``run.history`` has a row an epoch. Raises what
+    A finished run is loaded, one that was stopped goes on, and ``run.history`` has a row an epoch. Where another data
+    set is trained on, the run is the store's own with that training's weights and history. Raises what
     `avnb.training.fit.fit` raises, and RunError where ``init_from`` is no run.
     """
+    if other := training_set(settings, store):
+        learner, lessons = open_data(settings.of_training(other), progress)
+        method, trained = train(learner, lessons, progress)
+        run = Run.of(settings, store.name, store.digest)
+        run.borrow(trained)
+        return method, run
     torch.manual_seed(settings.seed)
     method = METHODS[settings.METHOD](settings, len(store.classes))
     if start := getattr(settings, "init_from", ""):
@@ -116,6 +124,8 @@ def usual_run(name: str, benchmark: str, origin: str) -> Run | None:
 def is_usual(settings: Settings, but_for: Mapping[str, Any] = MappingProxyType({})) -> bool:
     """Tell whether the settings are a preset's own, ``but_for`` what is named, whatever the data, seed and device."""
     told = {name: getattr(settings, name) for name in OF_THE_DATA} | dict(but_for)
+    if settings.dataset in BENCHMARKS and settings.train_dataset == BENCHMARKS[settings.dataset].trained_on:
+        told["train_dataset"] = settings.train_dataset
     preset = type(settings)(**told).resolve(settings.device)
     told_apart = preset.as_dict().keys() - set(NOT_PART_OF_THE_RESULT)
     return all(getattr(settings, name) == getattr(preset, name) for name in told_apart)

@@ -1,23 +1,27 @@
 """Methods that are trained or loaded in one line, from a notebook or from Python."""
 
+import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torchvision
 
 import avnb
 from avnb.data.store import Store
-from avnb.errors import RunError, SettingsError
+from avnb.datasets import open_data
+from avnb.errors import DataError, RunError, SettingsError
 from avnb.evaluation import judge, trials_of
 from avnb.models.avgn import AVGN, AVGNSettings
 from avnb.models.ez_vsl import EZVSL, EZVSLSettings
 from avnb.models.one_avm import OneAVMSettings
 from avnb.networks import encoders
 from avnb.training.runs import Run, saved_state
-from avnb.training.trained import load_method, train
+from avnb.training.trained import load_method, train, usual_run
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = AVGNSettings(dataset="tiny", preset="quick", dim=16, epochs=2, batch_size=8, device="cpu").resolve("cpu")
@@ -44,6 +48,51 @@ def test_train_leaves_a_run_and_loads_it_the_next_time(tiny: Path, tiny_store: S
 def test_train_starts_from_another_run_where_the_settings_say_so(tiny: Path, tiny_store: Store):
     with pytest.raises(RunError, match=r'init_from = "nowhere" is no run of one_avm.*There are: none yet'):
         train(OneAVMSettings(dataset="tiny", init_from="nowhere").resolve("cpu"), tiny_store, progress=False)
+
+
+@pytest.fixture
+def pairs(tiny: Path, tiny_folder: Path) -> Path:
+    """The tiny duets as data/vggsound-duet, their classes the other way round; "tiny" is data/vggsound-single too."""
+    folder = tiny / "data" / "vggsound-duet"
+    shutil.copytree(tiny_folder, folder, ignore=shutil.ignore_patterns(".*"))
+    rows = [line for line in (folder / "metadata.jsonl").read_text().splitlines() if '"duet"' in line]
+    (folder / "metadata.jsonl").write_text("\n".join(rows))
+    info = json.loads((folder / "dataset.json").read_text())
+    info |= {"name": "vggsound-duet", "classes": info["classes"][::-1]}
+    (folder / "dataset.json").write_text(json.dumps(info))
+    (tiny / "data" / "vggsound-single").symlink_to(tiny_folder)
+    return tiny
+
+
+@pytest.mark.parametrize("told", ["", "tiny"])
+def test_pairs_without_training_clips_are_judged_by_what_another_data_set_teaches(pairs: Path, told: str):
+    settings = replace(SETTINGS, dataset="vggsound-duet", train_dataset=told, epochs=1)
+    settings, store = open_data(settings, progress=False)
+    assert store.classes == ("bell", "drum", "horn", "whistle")  # as the training set counts them
+    method, run = train(settings, store, progress=False)
+    rows = judge(method, store, run, trials_of(store), progress=False)
+    assert {(row["benchmark"], row["subset"], row["sources"]) for row in rows} == {("vggsound-duet", "duet", 2)}
+    assert [path.parts[-3] for path in (pairs / "outputs/avgn").glob("*/*/weights-*")] == ["tiny"]
+    assert (len(run.history), run.best) == (1, 0)
+    again = Run(run.folder)
+    assert torch.equal(load_method(again, 4).tokens, method.tokens)
+    assert usual_run("avgn", "vggsound-duet", "real").folder == run.folder
+
+
+def test_what_is_to_be_trained_on_and_is_missing_is_named(pairs: Path):
+    (pairs / "data" / "vggsound-single").unlink()
+    with pytest.raises(DataError, match='"vggsound-duet" is judged with what "vggsound-single" teaches'):
+        open_data(replace(SETTINGS, dataset="vggsound-duet"), progress=False)
+
+
+def test_clips_of_classes_that_were_never_taught_are_not_asked_about(tiny_store: Store):
+    other = tiny_store.in_classes(("drum", "violin", "bell"))
+    assert other.classes == ("drum", "violin", "bell")
+    for index in np.concatenate([other.select(split) for split in ("train", "test")]):
+        assert other.clip(index).labels == tuple(sorted(tiny_store.clip(index).labels, key=other.classes.index))
+    assert sum(other.count().values()) == 12 + 4 + 4 + 2  # of two classes of four, and the duets of both
+    with pytest.raises(DataError, match='Not one clip of "tiny" is of the classes that are trained on'):
+        tiny_store.in_classes(("cello",))
 
 
 def test_trained_method_is_loaded_by_its_name_and_by_its_folder(tiny: Path, tiny_store: Store):
