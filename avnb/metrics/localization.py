@@ -9,7 +9,6 @@ judged (no truth) is NaN, is left out of every mean, and is never counted as a f
 
 import itertools
 import re
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
@@ -19,7 +18,7 @@ from torch.nn.functional import interpolate
 
 from avnb.errors import SettingsError
 from avnb.metrics.checks import check_alike, check_maps, check_numbers, check_region, check_truth, check_values
-from avnb.metrics.ranking import compiled_average_precision, sorted_average_precision
+from avnb.metrics.ranking import Cut, judge_in_order, sorted_average_precision
 
 # ----------------------------------------------------------------------------------------------------------------- maps
 
@@ -66,6 +65,10 @@ class TopHalf:
         threshold = -(-maps).flatten(-2).median(-1).values  # torch's median is the lower of two: negated, the upper
         return maps >= threshold[..., None, None]
 
+    def cut(self, maps: Float[Tensor, "maps pixels"]) -> Cut:
+        pixels = maps.shape[1]
+        return Cut(place=torch.full((len(maps),), pixels - 1 - pixels // 2))
+
 
 @dataclass(frozen=True)
 class FractionOfMax:
@@ -88,6 +91,9 @@ class FractionOfMax:
         check_numbers(maps)
         highest = maps.amax(dim=(-2, -1), keepdim=True)
         return maps > self.q * highest  # DSOL's code: strictly above
+
+    def cut(self, maps: Float[Tensor, "maps pixels"]) -> Cut:
+        return Cut(self.q * maps.amax(1), strict=True)
 
 
 @dataclass(frozen=True)
@@ -113,6 +119,10 @@ class MinMax:
         highest = maps.amax(dim=(-2, -1), keepdim=True)
         return maps - lowest >= self.t * (highest - lowest)
 
+    def cut(self, maps: Float[Tensor, "maps pixels"]) -> Cut:
+        lowest = maps.amin(1)
+        return Cut(self.t * (maps.amax(1) - lowest), lowest)
+
 
 @dataclass(frozen=True)
 class Absolute:
@@ -127,6 +137,32 @@ class Absolute:
     def __call__(self, maps: Float[Tensor, "*batch H W"]) -> Bool[Tensor, "*batch H W"]:
         check_numbers(maps)
         return maps >= self.t
+
+    def cut(self, maps: Float[Tensor, "maps pixels"]) -> Cut:
+        return Cut(torch.full((len(maps),), self.t))
+
+
+@dataclass(frozen=True)
+class TruthArea:
+    """As many of the highest pixels as the truth has: the "adaptive" variants of interactive localization (SSLalign).
+
+    It is told how large the object is, which lifts a fixed square by 4 to 10 points; pixels equal to the lowest of
+    them are in the region. (The released code leaves these out, which without ties is one pixel less.)
+    """
+
+    @property
+    def name(self) -> str:
+        return "truth_area"
+
+    def __call__(
+        self, maps: Float[Tensor, "*batch H W"], truth: Float[Tensor, "*batch H W"] | Bool[Tensor, "*batch H W"]
+    ) -> Bool[Tensor, "*batch H W"]:
+        last = ((truth > 0).sum((-2, -1)) - 1).clamp(min=0)
+        threshold = maps.flatten(-2).sort(dim=-1, descending=True).values.gather(-1, last[..., None])
+        return maps >= threshold[..., None]
+
+    def cut(self, maps: Float[Tensor, "maps pixels"], area: Int[Tensor, " truths"]) -> Cut:
+        return Cut(place=(area - 1).clamp(min=0))
 
 
 ThresholdRule = TopHalf | FractionOfMax | MinMax | Absolute
@@ -152,6 +188,13 @@ def threshold_rule(name: str) -> ThresholdRule:
             "with a number for the letter, as in fraction_of_max(0.2)."
         )
     return rule() if rule is TopHalf else rule(float(written[2]))
+
+
+def region_of(
+    rule: "ThresholdRule | TruthArea", maps: Float[Tensor, "*batch H W"], truth: Float[Tensor, "*batch H W"]
+) -> Bool[Tensor, "*batch H W"]:
+    """Return the region that a rule cuts from each map; the truth is looked at by `TruthArea` alone."""
+    return rule(maps, truth) if isinstance(rule, TruthArea) else rule(maps)
 
 
 def _check_fraction(rule: str, value: float) -> None:
@@ -183,15 +226,13 @@ def average_precision(
     check_maps(maps, 3)
     check_truth(truth, maps.shape)
     scores = maps.detach().flatten(1).float()
-    # Sorting is nearly all of the cost. On the CPU a compiled radix sort takes a tenth of torch.sort's time; parts of
-    # a few maps keep as many threads busy as torch may use. Elsewhere the scores stay on their device and are sorted
-    # there, in parts that bound the memory.
+    # Sorting is nearly all of the cost. On the CPU it is compiled, see ranking.py; elsewhere the scores stay on their
+    # device and are sorted there, in parts that bound the memory.
     truth = truth.detach().flatten(1)
     if scores.device.type != "cpu":
         rows = max(1, 2**23 // scores.shape[1])
         return torch.cat(list(map(sorted_average_precision, scores.split(rows), truth.split(rows))))
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        return torch.cat(list(pool.map(compiled_average_precision, scores.split(16), truth.split(16))))
+    return judge_in_order(scores, truth > 0)[0]
 
 
 def piap(
