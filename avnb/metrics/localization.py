@@ -191,7 +191,9 @@ def threshold_rule(name: str) -> ThresholdRule:
 
 
 def region_of(
-    rule: "ThresholdRule | TruthArea", maps: Float[Tensor, "*batch H W"], truth: Float[Tensor, "*batch H W"]
+    rule: "ThresholdRule | TruthArea",
+    maps: Float[Tensor, "*batch H W"],
+    truth: Float[Tensor, "*batch H W"] | Bool[Tensor, "*batch H W"],
 ) -> Bool[Tensor, "*batch H W"]:
     """Return the region that a rule cuts from each map; the truth is looked at by `TruthArea` alone."""
     return rule(maps, truth) if isinstance(rule, TruthArea) else rule(maps)

@@ -125,7 +125,7 @@ def union(
     given: Bool[Tensor, "pictures sources"] | None = None,
 ) -> Float[Tensor, " pictures"]:
     """Return the IoU of the union of a picture's regions with the union of its truths (GAR-SSL)."""
-    regions = region_of(rule, maps, truth)
+    regions = rule(maps.expand(truth.shape), truth) if isinstance(rule, TruthArea) else rule(maps)
     regions = regions if given is None else regions & given[..., None, None]
     return iou(regions.any(1).expand(len(truth), -1, -1), truth.amax(1).float())
 
