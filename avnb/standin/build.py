@@ -7,6 +7,7 @@ own seed alone, so neither the number of workers nor the other clips change it, 
 
 import errno
 import io
+import math
 import multiprocessing
 import os
 import shutil
@@ -228,13 +229,15 @@ def write_clip(folder: Path, place: Place, clip: Drawn) -> dict[str, Any]:
 def box_of(pixels: np.ndarray) -> list[float]:
     """Return the extent of the pixels that are set: x0, y0, x1, y1 in 0..1, the upper edges exclusive.
 
+    Six digits, rounded up, so that the whole pixels of the box (`avnb.data.store.box_pixels`) are again these.
+
     >>> box_of(np.array([[0, 0, 0, 0], [0, 1, 1, 0], [0, 0, 1, 0], [0, 0, 0, 0]], bool))
     [0.25, 0.25, 0.75, 0.75]
     """
     (y,), (x,) = np.nonzero(pixels.any(1)), np.nonzero(pixels.any(0))
     height, width = pixels.shape
     edges = (x[0] / width, y[0] / height, (x[-1] + 1) / width, (y[-1] + 1) / height)
-    return [round(float(edge), 4) for edge in edges]
+    return [math.ceil(round(float(edge) * 1e6, 3)) / 1e6 for edge in edges]
 
 
 # One clip
@@ -256,17 +259,22 @@ def draw(seed: int, place: Place) -> Drawn:
 
     root = np.random.default_rng(clip_seed(seed, place.split, place.subset, place.index))
     casting, picture, music = root.spawn(3)
-    sounding, silent = cast(place, casting)
-    frame, mask = grid(sounding, silent, picture) if place.subset == "synthetic" else scene(sounding, silent, picture)
+    sounding, silent, areas = cast(place, casting)
+    if place.subset == "synthetic":
+        frame, mask = grid(sounding, silent, areas, picture)
+    else:
+        frame, mask = scene(sounding, silent, picture, SIZE, areas)
     melodies = [melody(label, music, SECONDS, RATE) for label in sounding]
     return Drawn(frame, mask, melodies[0] if len(melodies) == 1 else mixed(*melodies, music), sounding, silent)
 
 
-def cast(place: Place, rng: np.random.Generator) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the classes that sound in a clip and those that are seen but silent.
+def cast(place: Place, rng: np.random.Generator) -> tuple[tuple[str, ...], tuple[str, ...], list[float]]:
+    """Return the classes that sound in a clip, those that are seen but silent, and the areas of all their boxes.
 
-    Within a subset the sounding classes are as equally many as its size allows, and so are the pairs of a duet.
+    Within a subset the sounding classes are as equally many as its size allows, and so are the pairs of a duet. The
+    areas are shares of the frame, or in a synthetic scene of each quarter.
     """
+    from avnb.standin.geometry import DUET, ROOM, SOLO
     from avnb.standin.instruments import CLASSES
 
     if place.subset == "solo":
@@ -275,15 +283,21 @@ def cast(place: Place, rng: np.random.Generator) -> tuple[tuple[str, ...], tuple
         # The splits start at different pairs, since a split need not hold a multiple of all.
         turn = place.index + len(CLASSES) * SPLITS.index(place.split)
         sounding, distance = pair(turn, len(CLASSES))
+    boxes = SOLO if place.subset in ("solo", "synthetic") else DUET
+    levels = rng.uniform(size=len(sounding)).tolist()
     others = [k for k in range(len(CLASSES)) if k not in sounding]
     if place.subset == "synthetic":
         # The silent two are the sounding two moved along the circle of classes, so that they too are equally many.
         steps = [step for step in range(1, len(CLASSES)) if step not in (distance, len(CLASSES) - distance)]
         step = steps[turn // len(CLASSES) % len(steps)]
         silent = tuple((k + step) % len(CLASSES) for k in sounding)
+    elif place.subset == "solo":  # who fills the frame leaves no room for a silent neighbour
+        silent = (int(rng.choice(others)),) if levels[0] < ROOM and rng.uniform() < SILENT / ROOM else ()
     else:
         silent = (int(rng.choice(others)),) if rng.uniform() < SILENT else ()
-    return tuple(CLASSES[k] for k in sounding), tuple(CLASSES[k] for k in silent)
+    beside = SOLO if place.subset == "synthetic" else DUET
+    areas = [boxes.area_at(level) for level in levels] + [beside.area_at(rng.uniform()) for _ in silent]
+    return tuple(CLASSES[k] for k in sounding), tuple(CLASSES[k] for k in silent), areas
 
 
 def pair(turn: int, count: int) -> tuple[tuple[int, int], int]:
@@ -301,16 +315,17 @@ def pair(turn: int, count: int) -> tuple[tuple[int, int], int]:
 
 
 def grid(
-    sounding: Sequence[str], silent: Sequence[str], rng: np.random.Generator
+    sounding: Sequence[str], silent: Sequence[str], areas: Sequence[float], rng: np.random.Generator
 ) -> tuple[UInt8[np.ndarray, "size size 3"], UInt8[np.ndarray, "size size"]]:
     """Return a frame and a mask of four scenes in 2x2, one instrument each, in random places."""
     from avnb.standin.pictures import scene
 
     half = SIZE // 2
     frame, mask = np.zeros((SIZE, SIZE, 3), np.uint8), np.zeros((SIZE, SIZE), np.uint8)
-    for k, (label, corner) in enumerate(zip((*sounding, *silent), rng.permutation(4), strict=True), 1):
+    tiles = zip((*sounding, *silent), areas, rng.permutation(4), strict=True)
+    for k, (label, area, corner) in enumerate(tiles, 1):
         tile = np.s_[corner // 2 * half : corner // 2 * half + half, corner % 2 * half : corner % 2 * half + half]
-        frame[tile], alone = scene([label], [], rng, half)
+        frame[tile], alone = scene([label], [], rng, half, [area])
         mask[tile] = alone * k
     return frame, mask
 

@@ -6,55 +6,35 @@ seed is a picture.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Float, UInt8
 from PIL import Image, ImageFilter
 
 from avnb.errors import SettingsError
 from avnb.standin.clutter import CLUTTER, IN_FRONT
 from avnb.standin.drawing import Drawing, Pose, Rng, Sprite, chance, render
+from avnb.standin.geometry import DUET, SOLO, box_areas, covered, fitting_pose, layout, where_in_frame
 from avnb.standin.instruments import CLASSES, INSTRUMENTS
 from avnb.standin.walls import GRAINS, Picture, background, clouds
 
 Light = Float[np.ndarray, "2"]  # the way to the light: rows, columns
 
 
-@dataclass(frozen=True)
-class Habit:
-    """How a class is usually seen: its range of turns in degrees and its covered area per squared length."""
-
-    turn: tuple[float, float]
-    density: float
-
-
-HABITS = {
-    "accordion": Habit((-25.0, 25.0), 0.64),
-    "acoustic_guitar": Habit((-35.0, 100.0), 0.19),
-    "cello": Habit((-22.0, 22.0), 0.15),
-    "clarinet": Habit((-60.0, 60.0), 0.06),
-    "erhu": Habit((-18.0, 18.0), 0.105),
-    "flute": Habit((-40.0, 40.0), 0.05),
-    "saxophone": Habit((-35.0, 35.0), 0.19),
-    "trumpet": Habit((-35.0, 35.0), 0.133),
-    "tuba": Habit((-22.0, 22.0), 0.37),
-    "violin": Habit((-80.0, 80.0), 0.205),
-    "xylophone": Habit((-15.0, 15.0), 0.38),
+# How a class is usually seen: its range of turns, in degrees.
+TURNS = {
+    "accordion": (-25.0, 25.0),
+    "acoustic_guitar": (-35.0, 100.0),
+    "cello": (-28.0, 28.0),
+    "clarinet": (-65.0, 65.0),
+    "erhu": (-28.0, 28.0),
+    "flute": (-65.0, 65.0),
+    "saxophone": (-40.0, 40.0),
+    "trumpet": (-40.0, 40.0),
+    "tuba": (-25.0, 25.0),
+    "violin": (-80.0, 80.0),
+    "xylophone": (-15.0, 15.0),
 }
-SPARE = 0.12  # of an object's width and height may lie outside the frame
-
-
-@dataclass(frozen=True)
-class Crowd:
-    """What an object may take of a frame: its range of areas, its longest length, and how much must stay visible."""
-
-    area: tuple[float, float]
-    length: float
-    least: float
-
-
-CROWDS = (Crowd((0.06, 0.24), 1.0, 0.025), Crowd((0.042, 0.155), 0.86, 0.018), Crowd((0.03, 0.105), 0.74, 0.012))
 
 
 def blurred(picture: np.ndarray, radius: float, shape: tuple[int, int] | None = None) -> np.ndarray:
@@ -82,33 +62,11 @@ def lit(sprite: Sprite, light: Light, rng: Rng, size: int) -> Sprite:
     return Sprite(np.minimum(sprite.colour * tone[..., None], 1), sprite.coverage)
 
 
-Window = tuple[slice, slice]
-
-
-def where_in_frame(shape: tuple[int, ...], top: int, left: int, size: int) -> tuple[Window, Window]:
-    """Return where an array of ``shape`` put at (top, left) lies in a frame, and which part of it is in the frame."""
-    there, own = [], []
-    for extent, start in zip(shape, (top, left), strict=True):
-        low = min(max(start, 0), size)
-        high = max(min(start + extent, size), low)
-        there.append(slice(low, high))
-        own.append(slice(low - start, high - start))
-    return tuple(there), tuple(own)
-
-
 def paste(picture: Picture, sprite: Sprite, top: int, left: int) -> None:
     """Lay ``sprite`` over ``picture`` in place."""
     there, own = where_in_frame(sprite.coverage.shape, top, left, len(picture))
     cover = sprite.coverage[own][..., None]
     picture[there] += (sprite.colour[own] - picture[there]) * cover
-
-
-def covered(sprite: Sprite, top: int, left: int, size: int) -> Bool[np.ndarray, "size size"]:
-    """Return the pixels of a frame that ``sprite`` at (top, left) covers by half or more."""
-    there, own = where_in_frame(sprite.coverage.shape, top, left, size)
-    pixels = np.zeros((size, size), bool)
-    pixels[there] = sprite.coverage[own] >= 0.5
-    return pixels
 
 
 def shade(picture: Picture, sprite: Sprite, top: int, left: int, light: Light, strength: float) -> None:
@@ -122,43 +80,14 @@ def shade(picture: Picture, sprite: Sprite, top: int, left: int, light: Light, s
     picture[there] *= 1 - np.float32(strength) * spread[own][..., None]
 
 
-def instrument(name: str, rng: Rng, size: int, crowd: Crowd, light: Light) -> Sprite:
-    """Return an instrument in a pose of its kind, sized for a frame of ``size`` pixels and for its ``crowd``."""
-    habit = HABITS[name]
+def instrument(name: str, rng: Rng, size: int, area: float, aspect: float, light: Light) -> Sprite:
+    """Return an instrument in a pose of its kind whose box takes ``area`` of a frame of ``size`` pixels.
+
+    ``aspect`` (the logarithm of width by height) is what the box comes as near to as the habits of the class allow.
+    """
     drawing = Drawing()
     INSTRUMENTS[name](drawing, rng)
-    turn = np.deg2rad(rng.uniform(*habit.turn))
-    longest = crowd.length * rng.uniform(0.92, 1.05) * (1 + 0.25 * abs(np.sin(2 * turn)))  # a diagonal is longer
-    length = min(np.sqrt(rng.uniform(*crowd.area) / habit.density), longest)
-    tilt = rng.uniform(-0.3, 0.3, 2)
-    pose = Pose(length * size, turn, chance(rng, 0.5), rng.uniform(0.86, 1.0), (tilt[0], tilt[1]))
-    return lit(render(drawing, pose), light, rng, size)
-
-
-def layout(sprites: list[Sprite], size: int, rng: Rng) -> list[tuple[int, int]]:
-    """Return a corner (top, left) for each of ``sprites``, anywhere in the frame where it loses and hides little."""
-    taken = np.zeros((size, size), bool)
-    areas = [np.count_nonzero(sprite.coverage >= 0.5) for sprite in sprites]
-    corners = []
-    for sprite, area in zip(sprites, areas, strict=True):
-        extent = np.array(sprite.coverage.shape)
-        low = -SPARE * extent
-        high = size - (1 - SPARE) * extent
-        best, least = (0, 0), np.inf
-        for _ in range(40):
-            # Rather towards the sides than the middle: a centred square must be a poor guess.
-            top, left = (low + (high - low) * rng.beta(0.6, 0.6, 2)).astype(int).tolist()
-            there, own = where_in_frame(sprite.coverage.shape, top, left, size)
-            pixels = sprite.coverage[own] >= 0.5
-            lost = 1 - np.count_nonzero(pixels) / area
-            clash = np.count_nonzero(pixels & taken[there]) / min(areas)
-            if lost + 5 * clash < least:
-                best, least = (top, left), lost + 5 * clash
-            if lost < 0.12 and clash < 0.03:
-                break
-        taken |= covered(sprite, *best, size)
-        corners.append(best)
-    return corners
+    return lit(render(drawing, fitting_pose(drawing, TURNS[name], area, aspect, size, rng)), light, rng, size)
 
 
 def thing(kinds: Sequence[Callable[[Drawing, Rng], None]], rng: Rng, size: int, share: float) -> Sprite:
@@ -171,12 +100,13 @@ def thing(kinds: Sequence[Callable[[Drawing, Rng], None]], rng: Rng, size: int, 
 
 
 def scene(
-    sounding: Sequence[str], silent: Sequence[str], rng: Rng, size: int = 224
+    sounding: Sequence[str], silent: Sequence[str], rng: Rng, size: int = 224, areas: Sequence[float] | None = None
 ) -> tuple[UInt8[np.ndarray, "size size 3"], UInt8[np.ndarray, "size size"]]:
     """Draw a scene; the mask is 0 for background and k for the k-th of (*sounding, *silent): visible pixels only.
 
-    The picture is RGB. The same state of ``rng`` gives the same bytes. Raises SettingsError for a class that is not
-    in ``CLASSES``.
+    The picture is RGB. The same state of ``rng`` gives the same bytes. ``areas`` are the shares of the frame that the
+    objects' boxes take, by default those of a frame with so many. Raises SettingsError for a class that is not in
+    ``CLASSES``.
 
     >>> picture, mask = scene(["violin"], ["tuba"], np.random.default_rng(0), size=64)
     >>> picture.shape, np.unique(mask).tolist()
@@ -193,9 +123,13 @@ def scene(
         paste(picture, thing(CLUTTER, rng, size, rng.uniform(0.3, 1.0)), *rng.integers(-size // 4, size, 2).tolist())
     picture = blurred(picture, float(rng.choice([0.5, 1.0, 2.0])) * size / 224)
 
-    crowd = CROWDS[min(max(len(names), 1), 3) - 1]
-    sprites = [instrument(name, rng, size, crowd, light) for name in names]
-    corners = layout(sprites, size, rng)
+    boxes = SOLO if len(names) == 1 else DUET
+    areas = box_areas(len(names), rng) if areas is None else areas
+    sprites = [
+        instrument(name, rng, size, area, boxes.aspect_at(rng.uniform()), light)
+        for name, area in zip(names, areas, strict=True)
+    ]
+    corners = layout(sprites, boxes, size, rng)
     mask = np.zeros((size, size), np.uint8)
     for k in rng.permutation(len(names)):
         shade(picture, sprites[k], *corners[k], light, rng.uniform(0.25, 0.55))
@@ -203,11 +137,11 @@ def scene(
         mask[covered(sprites[k], *corners[k], size)] = k + 1
 
     if names and chance(rng, 0.4):
-        occlude(picture, mask, rng, light, crowd.least)
+        occlude(picture, mask, rng, light)
     return developed(picture, rng), mask
 
 
-def occlude(picture: Picture, mask: UInt8[np.ndarray, "size size"], rng: Rng, light: Light, least: float) -> None:
+def occlude(picture: Picture, mask: UInt8[np.ndarray, "size size"], rng: Rng, light: Light) -> None:
     """Put a thing before the instruments, in place, where it hides no more than a fifth of any."""
     size = len(mask)
     item = thing(IN_FRONT, rng, size, rng.uniform(0.3, 0.8))
@@ -216,7 +150,7 @@ def occlude(picture: Picture, mask: UInt8[np.ndarray, "size size"], rng: Rng, li
         corner = rng.integers(-size // 4, size, 2).tolist()
         pixels = covered(item, *corner, size)
         left = np.bincount(mask[~pixels], minlength=len(before))
-        if (left >= np.maximum(0.8 * before, least * size**2))[1:].all():
+        if (left >= 0.8 * before)[1:].all():
             shade(picture, item, *corner, light, 0.3)
             paste(picture, item, *corner)
             mask[pixels] = 0

@@ -46,7 +46,7 @@ def render_video(path: Path, names: tuple[str, str] = ("xylophone", "acoustic_gu
 
     picture_rng, *sound_rngs = np.random.default_rng([2023, seed]).spawn(3)
     size = max(WIDTH, HEIGHT) + 2 * ROOM
-    room, mask = scene(names, (), picture_rng, size)
+    room, mask = scene(names, (), picture_rng, size, (0.2, 0.2))  # each a fifth of the picture: both are well seen
     sound = sum(
         melody(name, rng, SECONDS, RATE) * _gate(*when)
         for name, rng, when in zip(names, sound_rngs, PLAYING, strict=True)
