@@ -53,6 +53,7 @@ class Settings:
     repeatable: bool = setting(False, doc="on a GPU too the same seed gives the same bits, more slowly")
     compile: bool = setting(False, doc="compile the networks on a GPU: a minute at first, then faster steps")
     clips_on_gpu: bool = setting(True, doc="keep training clips in the GPU's memory where they fit in about half of it")
+    truth: str = setting("auto", among=("auto", "box", "mask"), doc='where an object is; "auto": as the papers judge')
     limit: int = setting(0, low=0, doc="at most so many clips of each split and subset; 0: all")
     resume: bool = setting(True, doc="continue, or load, the run with these settings if there is one")
 

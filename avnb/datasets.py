@@ -26,6 +26,8 @@ def open_data(settings: T, progress: bool = True) -> tuple[T, Store]:
     """
     device = pick_device(settings.device)
     store = open_store(locate(settings.dataset, settings.origin, progress).folder, ClipShape(), progress)
+    if settings.truth != "auto":
+        store.truth = settings.truth
     method, other = METHODS.get(settings.METHOD), training_set(settings, store)
     if method is not None and other:
         try:

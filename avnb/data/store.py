@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
+from avnb.data.benchmarks import BENCHMARKS
 from avnb.data.clips import Clip, SceneObject
 from avnb.data.folder import SPLITS, DatasetInfo
 from avnb.errors import DataError
@@ -44,7 +45,8 @@ class Store:
     """The clips of one benchmark as memory-mapped arrays.
 
     ``frames`` uint8 [clips, 3, size, size], ``waveforms`` int16 [clips, samples], ``masks`` uint8 [clips, size, size]
-    (k for the k-th object), ``labels`` bool [clips, classes] (the sounding ones).
+    (k for the k-th object), ``labels`` bool [clips, classes] (the sounding ones). ``truth`` says where an object of a
+    clip with a mask is: within its "box", as the papers judge a benchmark of boxes, or on its "mask".
     """
 
     kept: bool | np.ndarray = True  # which clips select() and count() offer: all, but in a part
@@ -54,6 +56,7 @@ class Store:
         said = json.loads((folder / "store.json").read_text(encoding="utf-8"))
         self.info, self.folder, self.shape = info, folder, shape
         self.name, self.classes, self.origin = info.name, info.classes, info.origin
+        self.truth = published_truth(info.name)
         self.subsets: list[str] = said["subsets"]
         self.broken: list[dict] = said["broken"]
         self.silent: int = said["silent"]
@@ -141,7 +144,7 @@ class Store:
                 SceneObject(self._name(int(thing["class"])), tuple(thing["xyxy"].tolist()), bool(thing["sounding"]))
                 for thing in things
             ),
-            mask=np.array(self.masks[index]) if self.clips[index]["has_mask"] else None,
+            mask=np.array(self.masks[index]) if self._by_mask(index) else None,
             labels=tuple(self.classes[k] for k in np.flatnonzero(self.labels[index])),
         )
 
@@ -163,7 +166,8 @@ class Store:
     def read_truth(
         self, index: Int[np.ndarray, " batch"], classes: Int[np.ndarray, "batch sources"]
     ) -> Float[Tensor, "batch sources size size"]:
-        """Return where the sounding objects of each asked class are: their mask, else their filled boxes.
+        """Return where the sounding objects of each asked class are: their mask or their filled boxes, as ``truth``
+        says; boxes where there is no mask.
 
         It is 0 or 1, but in between where boxes have a share of less than 1 (annotators who disagree).
         """
@@ -174,13 +178,13 @@ class Store:
         # k-th object of its clip -> is it of the asked source? Then the masks are looked up in that table.
         table = np.zeros((batch, sources, max(256, number.max(initial=0) + 1)), bool)
         table[clip, :, number] = asked
-        has_mask = self.clips["has_mask"][index]
+        by_mask = self._by_mask(index)
         truth = np.zeros((batch, sources, size, size), np.float32)
-        masks = self.masks[index[has_mask]]
-        truth[has_mask] = np.take_along_axis(
-            table[has_mask], masks.reshape(len(masks), 1, size * size).astype(np.int64), axis=2
+        masks = self.masks[index[by_mask]]
+        truth[by_mask] = np.take_along_axis(
+            table[by_mask], masks.reshape(len(masks), 1, size * size).astype(np.int64), axis=2
         ).reshape(len(masks), sources, size, size)
-        for k, source in np.argwhere(asked & ~has_mask[clip][:, None]):
+        for k, source in np.argwhere(asked & ~by_mask[clip][:, None]):
             x0, y0, x1, y1 = box_pixels(objects["xyxy"][k], size)
             place = truth[clip[k], source, y0:y1, x0:x1]
             np.minimum(place + (1 if self.shares is None else self.shares[thing[k]]), 1, out=place)
@@ -194,7 +198,20 @@ class Store:
         """Return how many sounding objects each clip has that fill at least one pixel."""
         clip, thing = self._objects_of(index)
         objects = self.objects[thing]
-        return np.bincount(clip[objects["sounding"] & objects["seen"]], minlength=len(index))
+        corners = (objects["xyxy"] * self.shape.size).astype(np.int64)  # as box_pixels cuts them
+        seen = np.where(self._by_mask(index)[clip], objects["seen"], (corners[:, 2:] > corners[:, :2]).all(axis=1))
+        return np.bincount(clip[objects["sounding"] & seen], minlength=len(index))
+
+    def has_silent(self, index: Int[np.ndarray, " batch"]) -> np.ndarray:
+        """Return which clips show an object that does not sound."""
+        clip, thing = self._objects_of(index)
+        found = np.zeros(len(index), bool)
+        found[clip[~self.objects["sounding"][thing]]] = True
+        return found
+
+    def _by_mask(self, index: int | np.integer | np.ndarray) -> np.bool_ | np.ndarray:
+        """Return which clips' objects are where the mask says, not within their boxes."""
+        return self.clips["has_mask"][index] & (self.truth == "mask")
 
     def _objects_of(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return, for every object of the clips at ``index``, the clip's place in ``index`` and the object's number."""
@@ -222,6 +239,18 @@ class Store:
         if self.broken:
             lines.append("  (left out until metadata.jsonl changes: save it anew when the files are mended)")
         return "\n".join(lines)
+
+
+def published_truth(name: str) -> str:
+    """Return what the papers judge the benchmark by: "box" where one of its subsets has boxes, else "mask".
+
+    What is no benchmark of the papers has masks where somebody made them, and is judged by them.
+
+    >>> published_truth("music"), published_truth("vggsound-instruments"), published_truth("my_own")
+    ('box', 'mask', 'mask')
+    """
+    protocols = BENCHMARKS[name].protocols if name in BENCHMARKS else ()
+    return "box" if any(protocol.truth == "box" for protocol in protocols) else "mask"
 
 
 def box_pixels(xyxy: Sequence[float] | np.ndarray, size: int) -> tuple[int, int, int, int]:

@@ -8,14 +8,15 @@ from dataclasses import fields
 from typing import Any
 
 from avnb.config import Settings
-from avnb.data.store import Store
+from avnb.data.store import Store, published_truth
 from avnb.evaluation.trials import Trial
 from avnb.metrics import trivial
 from avnb.networks.separation_masks import RULES
 
 # What a row says of how its numbers came about; all else in a row, but for "method" and "classes", is a number.
 PROTOCOL = (
-    "benchmark", "subset", "sources", "geometry", "threshold_rule", "clips", "dropped", "gallery", "trained", "origin",
+    "benchmark", "subset", "sources", "geometry", "threshold_rule", "truth", "clips", "dropped", "gallery", "trained",
+    "origin",
 )  # fmt: skip
 
 # In which ways a method can be asked for its sources; the first it has is the one it is ranked by.
@@ -34,13 +35,14 @@ FROM_ZERO_TO_ONE = ("NMI",)  # everything else is a percentage
 def protocol_of(
     method: str, store: Store, trial: Trial, clips: int, classes: str = "none", rule: str = "none", trained: str = ""
 ) -> dict[str, Any]:
-    """Return the beginning of a row: who was judged, on what and how."""
+    """Return the beginning of a row: who was judged, on what and how; "truth" where it is not the benchmark's own."""
     row = {
         "method": method, "benchmark": store.name, "subset": trial.subset, "sources": trial.sources,
         "geometry": trial.geometry, "classes": classes, "threshold_rule": rule, "clips": clips,
         "origin": store.origin,
     }  # fmt: skip
-    return row | ({"trained": trained} if trained else {})
+    truth = {} if store.truth == published_truth(store.name) else {"truth": store.truth}
+    return row | truth | ({"trained": trained} if trained else {})
 
 
 def training_of(settings: Settings) -> str:

@@ -65,7 +65,10 @@ class Trial:
         return draw_partners(store, chosen, pool, recipe.clips, generator, recipe.distinct_classes)
 
     def clips(self, store: Store) -> Int[np.ndarray, " clips"]:
-        """Return the clips that can be asked about: with as many sounding classes, and with truth if it is judged."""
+        """Return the clips that can be asked about: with as many sounding classes, and with truth if it is judged.
+
+        Where clips are mixed they show nothing silent, which the sound of another could seem to come from.
+        """
         mixed = self.recipe.clips > 1
         if mixed and not self.parts:
             chosen = store.solos(self.split)
@@ -73,6 +76,8 @@ class Trial:
             there = [part for part in self.parts or (self.subset,) if (self.split, part) in store.count()]
             found = [store.select(self.split, part) for part in there]
             chosen = np.sort(np.concatenate(found)) if found else np.empty(0, np.int64)
+        if mixed:
+            chosen = chosen[~store.has_silent(chosen)]
         if self.judged:
             chosen = chosen[store.has_truth(chosen)]
         if self.boxes != (1, 0):

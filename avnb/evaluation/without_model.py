@@ -15,13 +15,13 @@ from avnb.evaluation.trials import Trial, headline_iou
 from avnb.metrics import trivial
 from avnb.metrics.localization import ThresholdRule, in_best_order, threshold_rule
 
-_without_model: "WeakKeyDictionary[Store, dict[tuple[Trial, str], list[dict[str, Any]]]]" = WeakKeyDictionary()
+_without_model: "WeakKeyDictionary[Store, dict[tuple[Trial, str, str], list[dict[str, Any]]]]" = WeakKeyDictionary()
 
 
 def rows_without_model(store: Store, trial: Trial, device: torch.device) -> list[dict[str, Any]]:
     """Return the rows of what needs no model: the same for every method, and made once for a store and a trial."""
     kept = _without_model.setdefault(store, {})
-    if (trial, device.type) not in kept:
+    if (trial, store.truth, device.type) not in kept:
         rule, mixtures = threshold_rule(trial.threshold_rule), trial.mixtures(store)
         at = headline_iou(store.name, trial.subset)
         scores: dict[tuple[str, str], list[Part]] = {}
@@ -29,11 +29,11 @@ def rows_without_model(store: Store, trial: Trial, device: torch.device) -> list
         for part in chunks(len(mixtures), device):
             for key, score in _score_without_model(store, mixtures[part], trial, rule, chance, device).items():
                 scores.setdefault(key, []).append(score)
-        kept[trial, device.type] = [
+        kept[trial, store.truth, device.type] = [
             protocol_of(name, store, trial, len(mixtures), way, rule.name) | summary(parts, trial, at)
             for (name, way), parts in scores.items()
         ]
-    return [dict(row) for row in kept[trial, device.type]]
+    return [dict(row) for row in kept[trial, store.truth, device.type]]
 
 
 def _score_without_model(

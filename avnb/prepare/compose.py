@@ -28,7 +28,9 @@ def open_solos(options: Options) -> "Store":
         raise DataError(
             f"{options.videos} is not a prepared folder; prepare the solos first and name it with --videos."
         )
-    return open_store(Path(options.videos), ClipShape(SIDE, options.rate, options.seconds), progress=False)
+    store = open_store(Path(options.videos), ClipShape(SIDE, options.rate, options.seconds), progress=False)
+    store.truth = "mask"  # what masks the solos have, the mixtures keep
+    return store
 
 
 def job(store: "Store", mixture: Sequence[int], cut: Cut) -> Job:
