@@ -131,6 +131,7 @@ class Method(nn.Module):
     ABLATIONS: ClassVar[Ablations] = {}
     settings: Settings
     trunk: Trunk
+    class_names: tuple[str, ...] = ()  # of the clips that it was trained on, in the order of its outputs
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return "total", which is minimised, and each of its terms by the paper's name, as scalars.

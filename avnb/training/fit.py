@@ -49,8 +49,10 @@ def fit(method: Method, store: Store, run: Run, progress: bool = True) -> list[d
     if len(run.history) < len(plan):
         with run.alone():
             run.reload()
+            run.note_data(store)
             _train(method, examples, run, plan, progress)
     run.load_best(method)
+    method.class_names = store.classes
     return run.history
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -22,8 +23,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from avnb.config import Settings
+from avnb.data.store import Store
 from avnb.errors import RunError
 from avnb.paths import outputs_dir, shown, whole_file
+from avnb.training.published import HUB, PARTS, SEAL, card, seal, upload
 
 NOT_PART_OF_THE_RESULT = ("device", "resume", "ablation", "sweep", "repeatable", "compile", "clips_on_gpu")
 SAID_BY_THE_FOLDER = ("dataset", "origin", "preset", "seed")  # of outputs/<method>/<benchmark>/<preset>-seed<seed>-...
@@ -62,6 +65,25 @@ class Run:
         """Take the weights and the history of a run that was trained on other data, which stay where they are."""
         self.write_json("trained.json", {"run": trained.folder.relative_to(outputs_dir()).as_posix()})
         self.reload()
+
+    def note_data(self, store: Store) -> None:
+        """Keep what the run is trained on: its classes in their order, and the digest of its clips."""
+        said = {"benchmark": store.name, "origin": store.origin, "classes": store.classes, "digest": store.digest}
+        self.write_json("data.json", said)
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """What `note_data` kept; empty for a run that is older than it. Raises RunError where it cannot be read."""
+        path = self.weights_folder / "data.json"
+        if not path.exists():
+            return {}
+        try:
+            said = json.loads(path.read_text(encoding="utf-8"))
+            return {**said, "classes": tuple(str(name) for name in said["classes"])}
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RunError(
+                f"{shown(path)} does not say what this run was trained on ({error!r}); delete its folder to train anew."
+            ) from None
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -185,7 +207,46 @@ class Run:
         """Return what ``save_maps`` wrote."""
         return _load(self.folder / "maps.safetensors", self._method())
 
+    def publish(self, to: str | Path, half: bool = False) -> str:
+        """Give the run away: its best weights, settings, classes, results and a model card, in a folder of their own.
+
+        ``to`` is a folder, or "hf://user/name" for a repository on the Hugging Face Hub; ``half`` keeps the weights in
+        half precision. `avnb.load` opens what is returned. Raises RunError for a run that was not judged, for a folder
+        that holds anything else, and where it cannot be written.
+        """
+        if self.best is None or not self.data or not (self.folder / "metrics.json").exists():
+            raise RunError(f"{shown(self.folder)} was not trained and judged to its end; open its notebook first.")
+        if str(to).startswith(HUB):
+            with TemporaryDirectory() as folder:
+                self.publish(Path(folder) / "run", half)
+                return upload(Path(folder) / "run", str(to).removeprefix(HUB))
+        folder = Path(to)
+        if folder.exists() and not (folder / SEAL).exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise RunError(f"{shown(folder)} holds something else; name a folder that is new or empty.")
+        with _writing(f"{shown(folder)} cannot be written", "Free some space, or name another folder."):
+            folder.mkdir(parents=True, exist_ok=True)
+            for old in (path for part in PARTS for path in folder.glob(part)):
+                old.unlink()
+            places = dict.fromkeys(("settings", "metrics"), self.folder) | dict.fromkeys(
+                ("data", "history"), self.weights_folder
+            )
+            said = {name: json.loads((at / f"{name}.json").read_text(encoding="utf-8")) for name, at in places.items()}
+            for name, values in said.items():
+                _save_json(folder / f"{name}.json", values)
+            name = f"weights-{self.best:04d}.safetensors"
+            tensors = _load(self.weights_folder / name, self._method())
+            if half:
+                tensors = {key: value.half() if value.is_floating_point() else value for key, value in tensors.items()}
+            _save(folder / name, tensors, self._header(self.best))
+            text = card(self._method(), said["data"], said["metrics"])
+            (folder / "README.md").write_text(text, encoding="utf-8")
+            seal(folder)
+        return str(folder)
+
     def _method(self) -> str:
+        settings = self.folder / "settings.json"
+        if (self.folder / SEAL).exists():  # a published run lies anywhere
+            return str(json.loads(settings.read_text(encoding="utf-8"))["method"])
         return self.folder.parents[1].name
 
     def _header(self, epoch: int) -> dict[str, str]:

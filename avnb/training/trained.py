@@ -4,7 +4,7 @@ Introduced in notebooks/09_tsne.ipynb.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -14,6 +14,7 @@ import torch
 
 from avnb.config import Settings, did_you_mean
 from avnb.data.benchmarks import BENCHMARKS
+from avnb.data.folder import DatasetInfo
 from avnb.data.store import Store
 from avnb.datasets import locate, open_data, training_set
 from avnb.devices import pick_device
@@ -23,21 +24,28 @@ from avnb.models.base import Method
 from avnb.networks.encoders import filled_later
 from avnb.paths import shown
 from avnb.training.fit import fit
+from avnb.training.published import HUB, SEAL, SHIPPED, check_seal, download
 from avnb.training.runs import NOT_PART_OF_THE_RESULT, Run, find_runs, start_from
 
 OF_THE_DATA = ("dataset", "origin", "seed", "preset", "limit")  # what a usual run may have been told
 
 
-def load_method(run: Run, classes: int, device: str = "auto") -> Method:
+def load_method(run: Run, classes: Sequence[str], device: str = "auto") -> Method:
     """Return the network that ``run`` trained, with its best epoch's weights, ready to be asked.
 
-    ``classes`` is how many there are in the data it was trained on. Raises RunError where the run's settings cannot be
-    read or do not fit its weights.
+    ``classes`` are those of the data it is to be asked about. Raises RunError where the run was trained on others or in
+    another order, and where its settings cannot be read or do not fit its weights.
     """
+    if not of_classes(run, classes):
+        raise RunError(
+            f"{shown(run.folder)} was trained on other classes than the data has now, or in another order: "
+            f"{', '.join(run.data['classes'])}. Train it anew, or bring the classes of dataset.json back."
+        )
     settings = replace(settings_of(run), device=pick_device(device))
     with filled_later():
-        method = METHODS[settings.METHOD](settings, classes)
+        method = METHODS[settings.METHOD](settings, len(classes))
     run.load_best(method)
+    method.class_names = tuple(classes)
     return method.to(settings.device, memory_format=torch.channels_last).eval()
 
 
@@ -63,30 +71,47 @@ def train(settings: Settings, store: Store, progress: bool = True) -> tuple[Meth
     return method.eval(), run
 
 
-def load(name: str, dataset: str = "music", device: str = "auto") -> Method:
-    """Return a trained method: of its finished run on ``dataset``, or the one in a run's folder under outputs/.
+def load(name: str, dataset: str = "", device: str = "auto") -> Method:
+    """Return a trained method: one that comes with avnb, that of your own run on ``dataset``, or a folder's.
 
-    >>> avnb.load("avgn"), avnb.load("outputs/avgn/music/paper-seed0-12ab34cd")  # doctest: +SKIP
+    >>> avnb.load("avgn")  # trained on the drawn stand-in; it comes with avnb  # doctest: +SKIP
+    >>> avnb.load("avgn", "music")  # your own finished run  # doctest: +SKIP
+    >>> avnb.load("outputs/avgn/music/paper-seed0-12ab34cd")  # a run's folder  # doctest: +SKIP
+    >>> avnb.load("hf://user/name")  # what `Run.publish` put there, or into a folder  # doctest: +SKIP
 
-    Raises SettingsError where ``name`` is neither, and RunError where no run of the method is finished.
+    Raises SettingsError where ``name`` is none of these, and RunError where there are no such weights, where a run of
+    the method on ``dataset`` is not finished, or where a published file is not as it was published.
     """
-    return load_with_classes(name, dataset, device)[0]
-
-
-def load_with_classes(name: str, dataset: str = "music", device: str = "auto") -> tuple[Method, tuple[str, ...]]:
-    """Return what `load` returns, and the names of the classes that the method was trained on, in its order."""
+    if name.startswith(HUB):
+        return _load_published(download(name.removeprefix(HUB)), device)
     folder = Path(name)
-    if (folder / "history.json").exists():
-        run, info = Run(folder.resolve()), locate(folder.resolve().parent.name)
-    else:
-        check_names([name])
-        info = locate(dataset)
-        run = usual_run(name, info.name, info.origin)
+    if (folder / SEAL).exists():
+        return _load_published(folder, device)
+    if (folder / "settings.json").exists():
+        run = Run(folder.resolve())
+        return load_method(run, run.data.get("classes") or locate(run.folder.parent.name).classes, device)
+    check_names([name])
+    if not dataset:
+        if not (SHIPPED / name / SEAL).exists():
+            come = ", ".join(sorted(path.parent.name for path in SHIPPED.glob(f"*/{SEAL}"))) or "none"
+            raise RunError(
+                f"No weights of {name} come with avnb (there are: {come}). Train it, with avnb-train {name} or its "
+                f'notebook, and name what it was trained on: avnb.load("{name}", "music").'
+            )
+        return _load_published(SHIPPED / name, device)
+    info = locate(dataset)
+    run = usual_run(name, info, any_classes=True)
     if run is None:
         raise RunError(
             f"No run of {name} on {info.name} is finished. Its notebook trains it, and so does avnb-train {name}."
         )
-    return load_method(run, len(info.classes), device), info.classes
+    return load_method(run, run.data.get("classes", info.classes), device)
+
+
+def _load_published(folder: Path, device: str) -> Method:
+    check_seal(folder)
+    run = Run(folder)
+    return load_method(run, run.data["classes"], device)
 
 
 def check_names(names: Iterable[str]) -> None:
@@ -110,13 +135,19 @@ def settings_of(run: Run) -> Settings:
         ) from None
 
 
-def usual_run(name: str, benchmark: str, origin: str) -> Run | None:
+def of_classes(run: Run, classes: Sequence[str]) -> bool:
+    """Tell whether the run was trained on these classes in this order; a run that does not say so is believed."""
+    return run.data.get("classes", tuple(classes)) == tuple(classes)
+
+
+def usual_run(name: str, data: Store | DatasetInfo, any_classes: bool = False) -> Run | None:
     """Return the finished run by which a method is known: its preset as it is, no limit and the lowest seed first.
 
-    Where there are only runs with other settings (an ablation, say) it is the newest of them; None without any on
-    clips of this ``origin``, "real" or "stand-in".
+    Where there are only runs with other settings (an ablation, say) it is the newest of them; None without any that was
+    trained for ``data``: its name, its origin and, unless ``any_classes`` will do, its classes in their order.
     """
-    runs = [run for run in find_runs(name, benchmark) if run.best is not None and _origin(run) == origin]
+    runs = [run for run in find_runs(name, data.name) if run.best is not None and _origin(run) == data.origin]
+    runs = [run for run in runs if any_classes or of_classes(run, data.classes)]
     usual = [run for run in runs if is_usual(settings_of(run))]
     return min(usual or runs[:1], key=lambda run: (settings_of(run).limit > 0, settings_of(run).seed), default=None)
 
@@ -143,18 +174,26 @@ def trained_methods(
     check_names((*names, *wanted))
     found = {}
     for name in names:
-        run = usual_run(name, store.name, store.origin)
+        run = usual_run(name, store)
+        why = f"no run of it on {store.name} is finished{_with_other_classes(name, store)}"
         if run is None and name not in wanted:
-            print(f"{name}: left out, since no run of it on {store.name} is finished; its notebook trains it")
+            print(f"{name}: left out, since {why}; its notebook trains it")
             continue
         if run is not None:
-            print(f"{name}: {shown(run.folder)}")
-            found[name] = load_method(run, len(store.classes), settings.device)
+            changed = run.data.get("digest", store.digest) != store.digest
+            print(f"{name}: {shown(run.folder)}{', trained before the clips were changed' if changed else ''}")
+            found[name] = load_method(run, store.classes, settings.device)
             continue
-        print(f"{name}: no run on {store.name} is finished, so it is trained now")
+        print(f"{name}: {why}, so it is trained now")
         found[name], run = _train_like(settings, name, store, progress)
         print(f"{name}: {shown(run.folder)}")
     return found
+
+
+def _with_other_classes(name: str, data: Store | DatasetInfo) -> str:
+    """Return the words that say that there are runs, but of other classes; none where there are none."""
+    others = [run for run in find_runs(name, data.name) if not of_classes(run, data.classes)]
+    return f" ({shown(others[0].folder)} knows other classes, or in another order)" if others else ""
 
 
 def _origin(run: Run) -> str:

@@ -23,6 +23,7 @@ from avnb.config import Settings, did_you_mean, setting
 from avnb.data.clips import SILENCE
 from avnb.data.locks import temporary_folder
 from avnb.data.store import ClipShape
+from avnb.datasets import locate
 from avnb.devices import autocast
 from avnb.errors import DataError, RunError, SettingsError
 from avnb.metrics.localization import confidence, upsample
@@ -113,14 +114,15 @@ def localize_video(
     classes: Sequence[str] = (),
     sources: int = 2,
     per_second: float = 4.0,
-    benchmark: str = "music",
+    dataset: str = "",
     folder: str | Path | None = None,
     progress: bool = True,
 ) -> LocalizedVideo:
     """Find what sounds in a video, or in a photo with a ``sound`` file, and where it is.
 
-    ``method`` is a trained network, or the name of a method whose run on ``benchmark`` is loaded. ``classes`` are
-    looked for where given; else the method chooses at most ``sources`` of its own from the whole sound.
+    ``method`` is a trained network, or what `avnb.load` takes with ``dataset``: by its name alone, the weights that
+    come with avnb. ``classes`` are looked for where given; else the method chooses at most ``sources`` of its own from
+    the whole sound.
     ``per_second`` pictures a second are looked at, each with the three seconds of sound around it. The MP4 and the CSV
     (time, class, box in pixels of the upright picture, score) are written into ``folder``, by default outputs/videos.
 
@@ -131,7 +133,8 @@ def localize_video(
     picture = look_at(video)
     heard = look_at(sound) if sound else picture
     _check(picture, heard, bool(sound))
-    network, known = _with_classes(method, benchmark)
+    network = _network(method, dataset)
+    known = network.class_names or locate(network.settings.dataset).classes
     asker = _Asker(network, known, picture, heard, per_second)
     folder = outputs_dir() / "videos" if folder is None else Path(folder)
     kept = _Kept()
@@ -404,11 +407,7 @@ def _check(picture: Media, heard: Media, own_sound: bool) -> None:
     raise DataError(f'{name} {what}, and sound is what is localized. Name a file that has it: sound="recording.wav".')
 
 
-def _with_classes(method: str | Method, benchmark: str) -> tuple[Method, tuple[str, ...]]:
-    """Return the network and the names of the classes it was trained on."""
-    from avnb.datasets import locate
-    from avnb.training.trained import load_with_classes
+def _network(method: str | Method, dataset: str) -> Method:
+    from avnb.training.trained import load
 
-    if isinstance(method, Method):
-        return method, locate(method.settings.dataset).classes
-    return load_with_classes(method, benchmark)
+    return method if isinstance(method, Method) else load(method, dataset)
