@@ -90,7 +90,9 @@ def test_clips_of_classes_that_were_never_taught_are_not_asked_about(tiny_store:
     assert other.classes == ("drum", "violin", "bell")
     for index in np.concatenate([other.select(split) for split in ("train", "test")]):
         assert other.clip(index).labels == tuple(sorted(tiny_store.clip(index).labels, key=other.classes.index))
-    assert sum(other.count().values()) == 12 + 4 + 4 + 2  # of two classes of four, and the duets of both
+    every = np.concatenate([tiny_store.select(split) for split in ("train", "val", "test")])
+    known = [i for i in every if set(tiny_store.clip(i).labels) <= {"drum", "bell"}]  # solos, and the duets of both
+    assert sum(other.count().values()) == len(known) > 20
     with pytest.raises(DataError, match='Not one clip of "tiny" is of the classes that are trained on'):
         tiny_store.in_classes(("cello",))
 
