@@ -16,10 +16,14 @@ INK = "#222222"
 SOUNDING, SILENT = (0.0, 0.62, 0.45), (0.84, 0.37, 0.0)  # green and red that everyone tells apart (Okabe and Ito)
 
 # Curves that are no classes: MUSIC's classes have none of these colours, in any eye.
-LINES = ("#332288", "#aa4499", "#7a4f2a", "#5a6b7b", "#882255", "#ddcc77", "#4b5320")
+LINES = ("#332288", "#aa4499", "#00ddaa", "#5a6b7b", "#882255", "#ddcc77", "#114433")
 
 # Okabe and Ito, "Color Universal Design" (2008), in an order that starts with the two easiest to tell apart.
 OKABE_ITO = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442")
+
+# Four more, for MUSIC's eleven classes: of all vivid colours neither dark nor pale, those that are farthest from the
+# seven and from each other (in Oklab; a difference in common sight counts half as much as one in other eyes).
+FOUR_MORE = ("#d100ff", "#5d00d1", "#a20074", "#744600")
 
 # How the eyes of everyone, of protanopes and of deuteranopes see linear RGB: Machado et al. (2009), severity 1.
 EYES = np.array(
@@ -51,14 +55,14 @@ def class_colours(classes: Sequence[str]) -> dict[str, Colour]:
 
 @functools.lru_cache(maxsize=4)
 def palette(n: int) -> tuple[Colour, ...]:
-    """Return ``n`` colours: Okabe and Ito's seven, then always the one farthest from all before it, in every eye."""
+    """Return ``n`` colours: Okabe and Ito's seven, four more, then always the one farthest from all before it."""
     steps = np.linspace(0, 1, 18)
     candidates = np.array(list(itertools.product(steps, repeat=3)))
     lightness, *chroma = np.moveaxis(as_seen(candidates)[:, 0], -1, 0)
     vivid = (np.hypot(*chroma) > 0.09) & (lightness > 0.42) & (lightness < 0.9)  # told from grey, black and white
     candidates = candidates[vivid]
     seen = as_seen(candidates)
-    chosen = [np.array([int(code[i : i + 2], 16) / 255 for i in (1, 3, 5)]) for code in OKABE_ITO][:n]
+    chosen = [np.array([int(code[i : i + 2], 16) / 255 for i in (1, 3, 5)]) for code in (*OKABE_ITO, *FOUR_MORE)][:n]
     nearest = np.full(len(candidates), np.inf)
     for place in range(n):
         if place == len(chosen):

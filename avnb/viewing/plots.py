@@ -223,14 +223,17 @@ def show_curves(history: Sequence[Mapping[str, Any]], best: int | None = None) -
     loss_panel.set_ylabel("loss")
     where = " (above the panel)" if _cut_first_epoch(loss_panel, np.array(shown, float)) else ""
     if "total" in losses:
-        first, last = (row["total"] for row in (history[0], history[-1]))
-        loss_panel.set_title(f"the training loss goes from {first:.2f}{where} to {last:.2f}", fontsize=TITLE)
+        # Stages have losses of their own, which cannot be compared: the title is of the last one.
+        stage = [row["total"] for row in history if row.get("stage") == history[-1].get("stage")]
+        whose = "training" if len(stage) == len(history) else "last stage's"
+        where = where if len(stage) == len(history) else ""
+        loss_panel.set_title(f"the {whose} loss goes from {stage[0]:.2f}{where} to {stage[-1]:.2f}", fontsize=TITLE)
     for place, name in enumerate(scores):
         values = [row.get(name, np.nan) for row in history]
         axes[0, 1].plot(epochs, values, color=LINES[place % len(LINES)], marker=".", label=readable(name), linewidth=2)
         axes[0, 1].plot(epochs[best], values[best], "*", color=INK, markersize=13)
     if scores:
-        unit = "validation AP (%)" if scores == ["val_ap"] else "validation"
+        unit = "validation AP (%)" if all(name.startswith("val_ap") for name in scores) else "validation (%)"
         axes[0, 1].set_ylabel(unit)
         value = history[best].get(scores[0], np.nan)
         axes[0, 1].set_title(f"kept: epoch {epochs[best]} of {epochs[-1]}, with {value:.1f}", fontsize=TITLE)
