@@ -51,6 +51,7 @@ class Store:
 
     kept: bool | np.ndarray = True  # which clips select() and count() offer: all, but in a part
     shares: np.ndarray | None = None  # of the truth, each object's, where one is not 1
+    truth: str = "mask"
 
     def __init__(self, info: DatasetInfo, folder: Path, shape: ClipShape) -> None:
         said = json.loads((folder / "store.json").read_text(encoding="utf-8"))
@@ -203,10 +204,13 @@ class Store:
         return np.bincount(clip[objects["sounding"] & seen], minlength=len(index))
 
     def has_silent(self, index: Int[np.ndarray, " batch"]) -> np.ndarray:
-        """Return which clips show an object that does not sound."""
+        """Return which clips show an object of a class that does not sound in them."""
         clip, thing = self._objects_of(index)
+        objects = self.objects[thing]
+        kinds = self.labels.shape[1]
+        heard = self.labels[index[clip], np.minimum(objects["class"], kinds - 1)] & (objects["class"] < kinds)
         found = np.zeros(len(index), bool)
-        found[clip[~self.objects["sounding"][thing]]] = True
+        found[clip[~objects["sounding"] & ~heard]] = True
         return found
 
     def _by_mask(self, index: int | np.integer | np.ndarray) -> np.bool_ | np.ndarray:
