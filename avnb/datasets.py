@@ -45,9 +45,8 @@ def training_set(settings: Settings, store: Store) -> str:
     """
     if settings.train_dataset not in ("", settings.dataset):
         return settings.train_dataset
-    if any(split == "train" for split, _ in store.count()) or store.name not in BENCHMARKS:
-        return ""
-    return BENCHMARKS[store.name].trained_on
+    teaches = any(split == "train" for split, _ in store.count()) and len(store.solos("train")) > 0
+    return "" if teaches or store.name not in BENCHMARKS else BENCHMARKS[store.name].trained_on
 
 
 def locate(name: str, origin: str = "any", progress: bool = True) -> DatasetInfo:

@@ -9,12 +9,15 @@ import json
 import platform
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
+
 from avnb.config import Settings, did_you_mean, read_parameters
+from avnb.data.benchmarks import BENCHMARKS
 from avnb.data.store import Store
 from avnb.datasets import open_data
 from avnb.errors import AvnbError, SettingsError
@@ -39,6 +42,8 @@ def start(cls: type[T], namespace: Mapping[str, Any], progress: bool = True) -> 
     told = ", ".join(f"{name} {version(name)}" for name in VERSIONS)
     print(f"Python {platform.python_version()}, {told}; device {settings.device}, preset {settings.preset}")
     print(store.report)
+    for sentence in _lacking(store, settings.METHOD):
+        print(sentence)
     _banner(store)
     return settings, store
 
@@ -100,6 +105,20 @@ def skeleton(method: str) -> "nbformat.NotebookNode":
         cell.metadata["tags"] = ["parameters"] if kind == "parameters" else []
         notebook.cells.append(cell)
     return notebook
+
+
+def _lacking(store: Store, method: str) -> Iterator[str]:
+    """Yield what a data set lacks that the notebook of ``method`` ("" or another name: of none) would ask for."""
+    tested = store.select("test") if any(split == "test" for split, _ in store.count()) else np.empty(0, np.int64)
+    if not store.has_truth(tested).any():
+        yield "No test clip has a box or a mask: maps can be looked at, and nothing can be judged."
+    record = BENCHMARKS.get(store.name)
+    if record and not record.training_classes and "oracle" in getattr(METHODS.get(method), "CLASSES", ()):
+        others = ", ".join(name for name, cls in METHODS.items() if "oracle" not in cls.CLASSES)
+        yield (
+            f"What sounds in the test clips of {record.title} is of no class that is trained on, and {method} is asked "
+            f"for classes: its maps mean little here. These methods need none: {others}."
+        )
 
 
 def _banner(store: Store) -> None:

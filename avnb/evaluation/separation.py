@@ -69,7 +69,7 @@ def judge_separation(
     Means over the sources of all clips but the "dropped", where a source or an estimate is silent. The mixture has no
     artefacts, so its SAR is None.
     """
-    trial = duet_trial(limit)
+    trial = duet_trial(store, limit)
     found: dict[str, list[Separation]] = {}
     for heard in _gathered(separated(method, store, trial, others, progress)):
         estimates = {name: value.numpy() for name, value in heard.estimates.items()}

@@ -15,6 +15,7 @@ from avnb.data.clips import Recipe
 from avnb.data.mixing import draw_partners
 from avnb.data.store import Store
 from avnb.errors import DataError
+from avnb.papers import Row, Table
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,9 @@ class Trial:
         if self.limit:
             chosen = chosen[np.linspace(0, len(chosen) - 1, min(self.limit, len(chosen))).round().astype(int)]
         generator = np.random.default_rng([2023, self.sources])
-        return draw_partners(store, chosen, pool, recipe.clips, generator, recipe.distinct_classes)
+        # Where nobody has named what sounds, as on Flickr-SoundNet, two clips are taken for two sources.
+        named = bool(store.labels[pool].any(axis=0).sum() > 1)
+        return draw_partners(store, chosen, pool, recipe.clips, generator, named and recipe.distinct_classes)
 
     def clips(self, store: Store) -> Int[np.ndarray, " clips"]:
         """Return the clips that can be asked about: with as many sounding classes, and with truth if it is judged.
@@ -124,8 +127,7 @@ def trials_of(store: Store, limit: int = 0) -> list[Trial]:
     test clip has ground truth, or none is for testing, the trials are there all the same, but nothing in them is
     judged. Raises DataError where no clip has a class.
     """
-    split = next(one for one in ("test", "val", "train") if any(there == one for there, _ in store.count()))
-    judged = split == "test" and bool(store.has_truth(store.select(split)).any())
+    split, judged = _asked_about(store)
     as_they_are = list(_as_they_are(store, split, judged))
     mixed = [Trial(name, n, "side_by_side") for name, n in (("duet", 2), ("trio", 3))]
     ordered = [
@@ -146,6 +148,12 @@ def trials_of(store: Store, limit: int = 0) -> list[Trial]:
             'anything; a row of metadata.jsonl names them in "objects" or "labels".'
         )
     return found
+
+
+def _asked_about(store: Store) -> tuple[str, bool]:
+    """Return the split whose clips methods are asked about, test where there is one, and whether maps can be judged."""
+    split = next(one for one in ("test", "val", "train") if any(there == one for there, _ in store.count()))
+    return split, split == "test" and bool(store.has_truth(store.select(split)).any())
 
 
 def _as_they_are(store: Store, split: str, judged: bool) -> Iterator[Trial]:
@@ -176,8 +184,14 @@ def single_trial(store: Store, limit: int = 0) -> Trial:
     """Return the trial of single sources by which a method is known; raise DataError where no clip has one source."""
     found = next((trial for trial in trials_of(store, limit) if trial.sources == 1), None)
     if found is None:
-        raise DataError(f'"{store.name}" has no clips with one sounding class: every one is a mixture.')
+        raise DataError(_all_mixtures(store))
     return found
+
+
+def _all_mixtures(store: Store) -> str:
+    record = BENCHMARKS.get(store.name)
+    instead = f" Its sources are the clips of {record.trained_on}: ask there." if record and record.trained_on else ""
+    return f'"{store.name}" has no clips with one sounding class: every one is a mixture.{instead}'
 
 
 def several_trial(store: Store, limit: int = 0) -> Trial:
@@ -206,25 +220,42 @@ def synthetic_trial(store: Store, limit: int = 0) -> Trial:
     rule = published_rule(store.name, "synthetic", "dsol")
     if composed:
         return Trial("synthetic", 2, "one_frame", rule, limit=limit, silence=True)
-    trial = Trial("synthetic", 2, "grid", rule, limit=limit)
+    split, judged = _asked_about(store)
+    trial = Trial("synthetic", 2, "grid", rule if judged else "none", split, limit)
     heard = int(store.labels[trial.clips(store)].any(axis=0).sum())
     if heard < trial.recipe.clips:
         raise DataError(
-            f'"{store.name}" cannot provide 2x2 scenes: they take four classes, and its test solos with ground truth '
-            f"have {heard}."
+            f'"{store.name}" cannot provide 2x2 scenes: they take clips of four classes to be asked about, and it '
+            f"has {heard}."
         )
     return trial
 
 
-def duet_trial(limit: int = 0, sources: int = 2) -> Trial:
-    """Return the trial that separation is judged on: sums of solo clips, each source on its own frame."""
-    return Trial("duet", sources, "separate", threshold_rule="none", limit=limit)
+def duet_trial(store: Store, limit: int = 0, sources: int = 2) -> Trial:
+    """Return the trial that separation is judged on: sums of single clips, each source on its own frame.
+
+    Raises DataError where every clip is a mixture already.
+    """
+    trial = Trial("duet", sources, "separate", "none", _asked_about(store)[0], limit)
+    if not len(trial.clips(store)):
+        raise DataError(_all_mixtures(store))
+    return trial
 
 
 def published_rule(benchmark: str, subset: str, paper: str) -> str:
     """Return the threshold rule with which ``paper`` judged the subset; "top_half" where it names none."""
     found = _protocol(benchmark, subset)
     return found.threshold_rules.get(paper, "top_half") if found else "top_half"
+
+
+def published_rows(table: Table, benchmark: str, subset: str = "") -> tuple[Row, ...]:
+    """Return a table's rows on a subset of a benchmark, or without ``subset`` on its separation; () where it has none.
+
+    Introduced in notebooks/04_avgn.ipynb.
+    """
+    found = _protocol(benchmark, subset)
+    labels = found.published_as if found else (BENCHMARKS[benchmark].separated_as,) if benchmark in BENCHMARKS else ()
+    return next((table[label] for label in labels if label in table.benchmarks), ())
 
 
 def headline_iou(benchmark: str, subset: str) -> float:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from avnb.config import Settings
 from avnb.data.ahead import ahead
@@ -131,10 +131,9 @@ def gather_examples(method: Method, store: Store, progress: bool = True) -> Exam
             f'"{store.name}" has no training clips with one sounding class. Train on another data set and judge on '
             "this one: train_dataset names it."
         )
-    if not len(val):  # whole videos are held out: clips of one are too much alike
-        videos = store.clips["video"][train]
-        order = np.random.default_rng(0).permutation(np.unique(videos))
-        held = np.isin(videos, order[: max(1, round(HELD_OUT * len(order)))])
+    recipes = [recipe for stage in method.stages() for recipe in stage.recipes + stage.validation]
+    if not len(val):
+        held = _held_out(store, train, max((recipe.clips for recipe in recipes if recipe.distinct_classes), default=1))
         train, val = train[~held], train[held]
     if settings.limit:
         train, val = (part[:: max(1, len(part) // settings.limit)][: settings.limit] for part in (train, val))
@@ -147,9 +146,27 @@ def gather_examples(method: Method, store: Store, progress: bool = True) -> Exam
     if method.trunk.frozen:
         wanted = np.concatenate([train, val])
         features = cached_features(method.trunk, store, wanted, settings.device, progress)
-        if any(recipe.geometry == "grid" for stage in method.stages() for recipe in stage.recipes + stage.validation):
+        if any(recipe.geometry == "grid" for recipe in recipes):
             half = cached_features(method.trunk, store, wanted, settings.device, progress, shrink=2)
     return Examples(store, train, val, features, half)
+
+
+def _held_out(store: Store, train: Int[np.ndarray, " clips"], classes: int) -> Bool[np.ndarray, " clips"]:
+    """Return which clips are for validation: of a tenth of the videos, and of more where these have too few classes.
+
+    Whole videos are held out, since clips of one are too much alike; ``classes`` are in a validation mixture.
+    """
+    videos, labels = store.clips["video"][train], store.labels[train]
+    order = np.random.default_rng(0).permutation(np.unique(videos))
+    few = max(1, round(HELD_OUT * len(order)))
+    held = np.isin(videos, order[:few])
+    for video in order[few:]:
+        there, own = labels[held].any(axis=0), videos == video
+        if there.sum() >= classes:
+            break
+        if not (labels[own].any(axis=0) & there).any():
+            held |= own
+    return held
 
 
 def cached_features(

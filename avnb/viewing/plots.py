@@ -76,7 +76,7 @@ def show_heatmaps(
 
     The line is the true outline in the class's colour. Each map is scaled to its own lowest and highest value, so heat
     tells where, not how sure; maps that have a ``unit`` are measured, and share one scale with a bar beside them.
-    ``scores`` are APs in 0..1, shown in percent. Introduced in notebooks/01_data_mixing.ipynb.
+    ``scores`` are APs in 0..1, shown in percent, a NaN not at all. Introduced in notebooks/01_data_mixing.ipynb.
     """
     colours = colours or class_colours(sorted({name for row in names for name in row}))
     examples, sources = maps.shape[:2]
@@ -95,7 +95,8 @@ def show_heatmaps(
             panel.imshow(heat_over(frame, large[row, source], limits))
             for shown in (panels[0], panel):
                 _outline(shown, outline, colours[name])
-            score = "" if scores is None else f"   AP {100 * float(scores[row, source]):.0f}"
+            known = scores is not None and bool(scores[row, source].isfinite())
+            score = f"   AP {100 * float(scores[row, source]):.0f}" if known else ""
             _badge(panel, readable(name) + score, colours[name])
         for panel in panels:
             _without_axes(panel)

@@ -178,14 +178,18 @@ def _reel_of_clips(
         chosen = of[key]["maps"][[places[name][mixture] for mixture in common]]
         maps[name] = chosen.expand(-1, sources, -1, -1) if chosen.shape[1] == 1 else chosen
     trial = Trial.of_key(key, sources)
+    known = bool(store.has_truth(np.unique(common)).any())
 
     def read(place: int) -> Scene:
-        batch = make_batch(store, np.array([common[place]]), trial.recipe, truth=True)
+        batch = make_batch(store, np.array([common[place]]), trial.recipe, truth=known)
+        truth = batch.truth
+        if known:
+            truth = truth.flatten(0, 1) if trial.geometry == "separate" else truth[0]
         return Scene(
             batch.frames.numpy().transpose(0, 2, 3, 1),
             tuple(store.classes[k] for k in batch.source_classes.flatten()),
             " + ".join(store.ids[k].decode() for k in common[place]),
-            batch.truth.flatten(0, 1) if trial.geometry == "separate" else batch.truth[0],
+            truth,
             batch.mixture[0].numpy(),
         )
 

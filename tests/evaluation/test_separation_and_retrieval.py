@@ -67,7 +67,7 @@ def test_rows_carry_the_protocol_of_the_other_evaluation(rows, listener, tiny_st
 
 
 def test_separation_is_the_mean_over_the_sources_of_every_mixture(rows, listener, tiny_store):
-    trial = duet_trial()
+    trial = duet_trial(tiny_store)
     mixtures = trial.mixtures(tiny_store)
     waveforms, frames = tiny_store.read_waveforms(mixtures), tiny_store.read_frames(mixtures)
     references, mixture = listener.resampled(waveforms).numpy(), listener.resampled(waveforms.sum(dim=1)).numpy()
@@ -162,7 +162,7 @@ def test_the_table_has_the_mixture_first_and_says_what_is_shared(rows):
 
 
 def test_take_apart_adds_up_what_it_takes_apart(listener, tiny_store):
-    mixtures = duet_trial(limit=3).mixtures(tiny_store)
+    mixtures = duet_trial(tiny_store, limit=3).mixtures(tiny_store)
     heard = take_apart(listener, tiny_store.read_frames(mixtures), tiny_store.read_waveforms(mixtures), ("rpca",))
     torch.testing.assert_close(heard.mixture, heard.references.sum(dim=1))
     assert heard.estimates["rpca"].shape == heard.references.shape

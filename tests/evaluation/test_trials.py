@@ -55,7 +55,7 @@ MIXED = [("duet", 2, "side_by_side", 8), ("trio", 3, "side_by_side", 8)]
 def test_a_test_subset_of_any_name_is_judged_and_mixed(renamed, name):
     store = renamed(name, solos_as(test="test"))
     assert asked(store) == [("test", 1, "single", 8), *MIXED]
-    assert duet_trial().mixtures(store).shape == (8, 2)
+    assert duet_trial(store).mixtures(store).shape == (8, 2)
     assert synthetic_trial(store).mixtures(store).shape == (8, 4)
     assert single_trial(store).subset == "test"
 

@@ -355,6 +355,13 @@ def test_held_out_clips_come_from_videos_of_their_own(changed_store):
     assert not videos[0] & videos[1]
 
 
+def test_held_out_clips_have_as_many_classes_as_a_mixture_takes(changed_store):
+    store = changed_store(without_val)
+    examples = gather_examples(Meter([Stage("scenes", 1, (Recipe(2, "grid"),))]), store, progress=False)
+    assert store.labels[examples.val].any(axis=0).sum() == 4
+    assert len(examples.val) <= 4
+
+
 def test_clips_with_several_sounding_classes_are_no_sources(changed_store):
     def one_duet(row: dict[str, Any]) -> dict[str, Any]:
         is_chosen = row["id"] in ("train_solo_00", "val_solo_00")
