@@ -41,12 +41,19 @@ def open_data(settings: T, progress: bool = True) -> tuple[T, Store]:
 def training_set(settings: Settings, store: Store) -> str:
     """Return the name of the data set that is trained on in place of the settings' own; "" where it is that itself.
 
-    That is ``train_dataset``, else, where a folder has no clips to train on, what its benchmark's record names.
+    That is ``train_dataset``, else, where a folder has no clips that the method can be trained on, what its benchmark's
+    record names: solos, but scenes do for a method that takes them.
     """
     if settings.train_dataset not in ("", settings.dataset):
         return settings.train_dataset
-    teaches = any(split == "train" for split, _ in store.count()) and len(store.solos("train")) > 0
-    return "" if teaches or store.name not in BENCHMARKS else BENCHMARKS[store.name].trained_on
+    record = BENCHMARKS.get(store.name)
+    if record is None or not record.trained_on:
+        return ""
+    there = any(split == "train" for split, _ in store.count())
+    takes_scenes = settings.METHOD in METHODS and METHODS[settings.METHOD].TAKES_SCENES
+    if there and (takes_scenes or len(store.solos("train"))):
+        return ""
+    return record.trained_on
 
 
 def locate(name: str, origin: str = "any", progress: bool = True) -> DatasetInfo:

@@ -77,7 +77,9 @@ def evaluate(
     at = headline_iou(store.name, trial.subset)
     about = method.settings.METHOD, store, trial, len(answers.mixtures)
     rows = [
-        protocol_of(*about, way, rule.name, training_of(method.settings)) | summary(parts, trial, at)
+        protocol_of(*about, way, rule.name, training_of(method.settings))
+        | summary(parts, trial, at)
+        | (method.learnt() if trial.sources == 1 else {})
         for way, parts in scores.items()
     ]
     return rows + rows_without_model(store, trial, device), _shown(answers)

@@ -74,6 +74,7 @@ class AVGNSettings(Settings):
     train_geometry: str = setting(
         "first", among=("first", "side_by_side"), doc="what is seen of a training mixture: its first frame, or all"
     )
+    duets: bool = setting(False, doc="train on the split's real duets as well; which sound is whose is not told")
     class_tokens: bool = setting(True, doc="AVCT, section 3.2; false leaves out eqs. 2-5 and CE(h, e)")
     grouping: bool = setting(True, doc="AVG, section 3.3; false leaves out eqs. 6-8")
     attention: str = setting("plain", among=("plain", "blocks"), doc='eqs. 4-5, or the released code\'s "blocks"')
@@ -267,10 +268,12 @@ class AVGN(Method):
         return {"audio": audio, "visual": visual.mean(dim=(2, 3))}
 
     def stages(self) -> list[Stage]:
-        """One stage: batches of solos and of mixtures take turns."""
+        """One stage: batches of solos, of mixtures and, where asked, of real duets take turns."""
         recipes = (Recipe(),)
         if self.settings.sources > 1:
             recipes += (Recipe(self.settings.sources, self.settings.train_geometry),)
+        if self.settings.duets:
+            recipes += (Recipe(2, "one_frame"),)
         return [Stage("train", self.settings.epochs, recipes)]
 
 

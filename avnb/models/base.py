@@ -118,6 +118,8 @@ class Method(nn.Module):
       no score in common.
     - ``MAP_RANGE`` is the lowest and the highest value that its maps can have, where a value says the same in every
       picture, so that it is how sure the method is; None where each map is scaled to itself.
+    - ``TAKES_SCENES`` is whether clips of several sounding classes can be all that it learns from: it asks for nothing
+      but the frame and the sound of a clip.
     - ``FASTER`` names its attributes that learn at a multiple of the learning rate.
     - ``ABLATIONS`` holds, by table (the name it has in avnb/papers, or "ours") and by row (the words after the
       method's name in that table), the settings in which the row differs from the method's own.
@@ -127,6 +129,7 @@ class Method(nn.Module):
     CLASSES: ClassVar[tuple[str, ...]] = ("oracle", "predicted")
     KEEPS: ClassVar[str] = "best"
     MAP_RANGE: ClassVar[tuple[float, float] | None] = None
+    TAKES_SCENES: ClassVar[bool] = False
     FASTER: ClassVar[Mapping[str, float]] = {}
     ABLATIONS: ClassVar[Ablations] = {}
     settings: Settings
@@ -158,6 +161,10 @@ class Method(nn.Module):
 
     def encode(self, batch: Batch) -> dict[str, Tensor]:
         """Return the features that embed() makes class-aware, as they were before; none where it leaves them be."""
+        return {}
+
+    def learnt(self) -> dict[str, float]:
+        """Return the numbers that training leaves and tables print beside what is judged, by their metrics' names."""
         return {}
 
     def stages(self) -> list[Stage]:

@@ -74,6 +74,7 @@ class EZVSL(Method):
 
     SETTINGS = EZVSLSettings
     CLASSES = ("none",)
+    TAKES_SCENES = True
     ABLATIONS: ClassVar = {
         "fig4": {f"dim {dim}": {"dim": dim} for dim in (32, 128, 512)},
         "table5": {  # what is shown, and not what is trained: `showing` does the same to a trained network

@@ -54,6 +54,7 @@ class OTS(Method):
     SETTINGS: ClassVar[type[Settings]] = OTSSettings
     CLASSES: ClassVar = ("none",)
     MAP_RANGE: ClassVar = (0.0, 1.0)
+    TAKES_SCENES: ClassVar = True
 
     def __init__(self, settings: Settings, classes: int) -> None:
         super().__init__()

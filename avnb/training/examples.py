@@ -3,13 +3,13 @@
 import hashlib
 import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
 from avnb.config import Settings
 from avnb.data.ahead import ahead
@@ -27,7 +27,11 @@ HELD_OUT = 0.1  # of the training clips, for validation where a benchmark has no
 
 @dataclass(frozen=True)
 class Examples:
-    """The clips that a method is trained and validated on, and the frozen trunk's features of them."""
+    """The clips that a method is trained and validated on, and the frozen trunk's features of them.
+
+    ``several`` are, by split, the clips of several sounding classes, for recipes that take them as they are. With
+    ``scenes`` the clips to train on are such ones themselves, of so many classes, and no other mixtures are made.
+    """
 
     store: Store
     train: Int[np.ndarray, " train_clips"]
@@ -35,6 +39,8 @@ class Examples:
     features: np.ndarray | None
     half_features: np.ndarray | None = None  # of the frames at half their size: the tiles of a 2x2 scene
     kept: DeviceRows | None = None  # the training clips, where they lie in the GPU's memory
+    several: Mapping[str, Int[np.ndarray, " _"]] = field(default_factory=dict)
+    scenes: int = 0
 
     def batch(self, mixture: Int[np.ndarray, "batch clips"], recipe: Recipe, truth: bool = False) -> Batch:
         """Return the batch of these mixtures, with the frozen trunk's features where they can be laid out."""
@@ -53,15 +59,30 @@ class Examples:
     ) -> Iterator[tuple[Int[np.ndarray, "batch clips"], Recipe]]:
         """Yield every training clip once, in mixtures of the stage's recipes, whose batches take turns.
 
-        ``place`` is the stage's number and the epoch's within it, of which chance is a function.
+        Clips of several sources take the turn of a recipe that asks for them. ``place`` is the stage's number and the
+        epoch's within it, of which chance is a function.
         """
-        generator = np.random.default_rng([settings.seed, *place])
+        generator, recipes = np.random.default_rng([settings.seed, *place]), self._recipes(stage.recipes)
         order = generator.permutation(self.train)
+        whole = {recipe: generator.permutation(self._whole("train", recipe)) for recipe in recipes if _is_whole(recipe)}
         for number in range(len(order) // settings.batch_size):
-            recipe = stage.recipes[number % len(stage.recipes)]
+            recipe = recipes[number % len(recipes)]
+            if recipe in whole:
+                turn = number // len(recipes) * settings.batch_size + np.arange(settings.batch_size)
+                yield whole[recipe][turn % len(whole[recipe]), None], recipe
+                continue
             anchors = order[number * settings.batch_size : (number + 1) * settings.batch_size]
             mixture = draw_partners(self.store, anchors, self.train, recipe.clips, generator, recipe.distinct_classes)
             yield mixture, recipe
+
+    def _recipes(self, recipes: tuple[Recipe, ...]) -> tuple[Recipe, ...]:
+        """Return a stage's recipes, or what stands for all of them where the clips are mixtures already."""
+        return (Recipe(self.scenes, "one_frame"),) if self.scenes else recipes
+
+    def _whole(self, split: str, recipe: Recipe) -> Int[np.ndarray, " _"]:
+        """Return the split's clips of as many sounding classes as ``recipe`` takes as they are."""
+        clips = self.several.get(split, np.empty(0, np.int64))
+        return clips[self.store.labels[clips].sum(axis=1) == recipe.sources]
 
     def batches(
         self, stage: Stage, settings: Settings, place: tuple[int, int]
@@ -86,9 +107,10 @@ class Examples:
         """Return the examples with the training clips in a GPU's memory, where they fit there beside a training."""
         arrays = {"frames": self.store.frames, "waveforms": self.store.waveforms}
         arrays |= {name: value for name in ("features", "half_features") if (value := getattr(self, name)) is not None}
-        if not DeviceRows.fit(arrays, self.train, device):
+        wanted = np.union1d(self.train, self.several.get("train", self.train))
+        if not DeviceRows.fit(arrays, wanted, device):
             return self
-        return replace(self, kept=DeviceRows(arrays, self.train, device))
+        return replace(self, kept=DeviceRows(arrays, wanted, device))
 
     def _announced(self, jobs: Iterator[tuple[np.ndarray, Recipe]]) -> Iterator[tuple[np.ndarray, Recipe]]:
         """Tell the system which rows are read soon, a few batches before they are."""
@@ -110,12 +132,18 @@ class Examples:
 
         Raises DataError where the clips cannot be mixed so.
         """
-        recipes = stage.validation or stage.recipes
-        generators = (np.random.default_rng([seed, number]) for number in range(len(recipes)))
-        return [
-            (recipe, draw_partners(self.store, self.val, self.val, recipe.clips, generator, recipe.distinct_classes))
-            for recipe, generator in zip(recipes, generators, strict=True)
-        ]
+        found = []
+        for number, recipe in enumerate(self._recipes(stage.validation or stage.recipes)):
+            clips = self._whole("val", recipe) if _is_whole(recipe) else self.val
+            generator = np.random.default_rng([seed, number])
+            if len(clips):
+                drawn = draw_partners(self.store, clips, self.val, recipe.clips, generator, recipe.distinct_classes)
+                found.append((recipe, drawn))
+        return found
+
+
+def _is_whole(recipe: Recipe) -> bool:
+    return recipe.geometry == "one_frame"
 
 
 def gather_examples(method: Method, store: Store, progress: bool = True) -> Examples:
@@ -124,49 +152,68 @@ def gather_examples(method: Method, store: Store, progress: bool = True) -> Exam
     Raises DataError where there is none to train on, and SettingsError on a batch larger than the split.
     """
     settings = method.settings
-    splits = {split for split, _ in store.count()}
-    train, val = (store.solos(split) if split in splits else np.empty(0, np.int64) for split in ("train", "val"))
+    splits = [split for split in ("train", "val") if any(split == one for one, _ in store.count())]
+    chosen, scenes = {split: store.solos(split) for split in splits}, 0
+    several = {
+        split: clips[store.labels[clips].sum(axis=1) > 1] for split in splits if len(clips := store.select(split))
+    }
+    if not len(chosen.get("train", ())) and method.TAKES_SCENES and len(several.get("train", ())):
+        counts = store.labels[several["train"]].sum(axis=1)
+        scenes = int(np.bincount(counts).argmax())
+        chosen = {split: clips[store.labels[clips].sum(axis=1) == scenes] for split, clips in several.items()}
+    train, val = (chosen.get(split, np.empty(0, np.int64)) for split in ("train", "val"))
     if not len(train):
         raise DataError(
             f'"{store.name}" has no training clips with one sounding class. Train on another data set and judge on '
             "this one: train_dataset names it."
         )
-    recipes = [recipe for stage in method.stages() for recipe in stage.recipes + stage.validation]
-    if not len(val):
-        held = _held_out(store, train, max((recipe.clips for recipe in recipes if recipe.distinct_classes), default=1))
-        train, val = train[~held], train[held]
-    if settings.limit:
-        train, val = (part[:: max(1, len(part) // settings.limit)][: settings.limit] for part in (train, val))
+    train, val = _divided(store, train, val, settings.limit)
     if settings.batch_size > len(train):
         raise SettingsError(
             f'batch_size = {settings.batch_size} is larger than the training split of "{store.name}", which offers '
             f"{len(train)} solo clips{' under this limit' if settings.limit else ''}; take at most that many."
         )
+    several = {"train": train, "val": val} if scenes else _asked_for(method, store, several)
     features = half = None
     if method.trunk.frozen:
-        wanted = np.concatenate([train, val])
+        wanted = np.concatenate([train, val, *([] if scenes else several.values())])
         features = cached_features(method.trunk, store, wanted, settings.device, progress)
-        if any(recipe.geometry == "grid" for recipe in recipes):
+        if any(recipe.geometry == "grid" for stage in method.stages() for recipe in stage.recipes + stage.validation):
             half = cached_features(method.trunk, store, wanted, settings.device, progress, shrink=2)
-    return Examples(store, train, val, features, half)
+    return Examples(store, train, val, features, half, several=several, scenes=scenes)
 
 
-def _held_out(store: Store, train: Int[np.ndarray, " clips"], classes: int) -> Bool[np.ndarray, " clips"]:
-    """Return which clips are for validation: of a tenth of the videos, and of more where these have too few classes.
+def _divided(
+    store: Store, train: Int[np.ndarray, " _"], val: Int[np.ndarray, " _"], limit: int
+) -> tuple[Int[np.ndarray, " _"], Int[np.ndarray, " _"]]:
+    """Return the clips to train and to validate on, at most ``limit`` of each, some held out where ``val`` has none."""
+    if not len(val):  # whole videos are held out: clips of one are too much alike
+        videos = store.clips["video"][train]
+        order = np.random.default_rng(0).permutation(np.unique(videos))
+        held = np.isin(videos, order[: max(1, round(HELD_OUT * len(order)))])
+        train, val = train[~held], train[held]
+    if limit:
+        train, val = (part[:: max(1, len(part) // limit)][:limit] for part in (train, val))
+    return train, val
 
-    Whole videos are held out, since clips of one are too much alike; ``classes`` are in a validation mixture.
-    """
-    videos, labels = store.clips["video"][train], store.labels[train]
-    order = np.random.default_rng(0).permutation(np.unique(videos))
-    few = max(1, round(HELD_OUT * len(order)))
-    held = np.isin(videos, order[:few])
-    for video in order[few:]:
-        there, own = labels[held].any(axis=0), videos == video
-        if there.sum() >= classes:
-            break
-        if not (labels[own].any(axis=0) & there).any():
-            held |= own
-    return held
+
+def _asked_for(
+    method: Method, store: Store, several: dict[str, Int[np.ndarray, " _"]]
+) -> dict[str, Int[np.ndarray, " _"]]:
+    """Return the clips of several sources where a stage takes such ones; raise DataError where it finds none."""
+    found: dict[str, list[Int[np.ndarray, " _"]]] = {"train": [], "val": []}
+    for recipe in dict.fromkeys(recipe for stage in method.stages() for recipe in stage.recipes if _is_whole(recipe)):
+        clips = (several.get(split, np.empty(0, np.int64)) for split in ("train", "val"))
+        train, val = (part[store.labels[part].sum(axis=1) == recipe.sources] for part in clips)
+        train, val = _divided(store, train, val, method.settings.limit)
+        if not len(train):
+            raise DataError(
+                f'"{store.name}" has no training clips in which {recipe.sources} classes sound, and '
+                f"{method.settings.METHOD} is to learn from such ones."
+            )
+        found["train"].append(train)
+        found["val"].append(val)
+    return {split: np.concatenate(parts) for split, parts in found.items() if parts}
 
 
 def cached_features(

@@ -234,9 +234,9 @@ def validate(method: Method, examples: Examples, stage: Stage) -> dict[str, floa
     settings, device = method.settings, torch.device(method.settings.device)
     losses, scores, named = [], [], []
     shares: dict[str, list[float]] = {}  # what a method's loss calls an accuracy
-    size = min(settings.batch_size, len(examples.val))
     judged = examples.store.has_truth(examples.val).all()
     for recipe, mixtures in examples.validation(stage, settings.seed):
+        size = min(settings.batch_size, len(mixtures))
         for start in range(0, len(mixtures) - size + 1, size):
             batch = examples.batch(mixtures[start : start + size], recipe, truth=bool(judged)).to(device)
             with autocast(device):
