@@ -167,6 +167,8 @@ def gather_examples(method: Method, store: Store, progress: bool = True) -> Exam
             f'"{store.name}" has no training clips with one sounding class. Train on another data set and judge on '
             "this one: train_dataset names it."
         )
+    if not scenes:
+        _check_classes(method, store, train)
     train, val = _divided(store, train, val, settings.limit)
     if settings.batch_size > len(train):
         raise SettingsError(
@@ -181,6 +183,19 @@ def gather_examples(method: Method, store: Store, progress: bool = True) -> Exam
         if any(recipe.geometry == "grid" for stage in method.stages() for recipe in stage.recipes + stage.validation):
             half = cached_features(method.trunk, store, wanted, settings.device, progress, shrink=2)
     return Examples(store, train, val, features, half, several=several, scenes=scenes)
+
+
+def _check_classes(method: Method, store: Store, train: Int[np.ndarray, " _"]) -> None:
+    """Raise DataError where the clips have fewer classes than a mixture takes, saying how to go on."""
+    recipes = [recipe for stage in method.stages() for recipe in stage.recipes + stage.validation]
+    wanted = max(recipe.clips if recipe.distinct_classes else 1 for recipe in recipes)
+    there = int(store.labels[train].any(axis=0).sum())
+    if there < wanted:
+        raise DataError(
+            f"{method.settings.METHOD} learns from mixtures of {wanted} classes, and the training clips of "
+            f'"{store.name}" are of {there}. Train on a data set with more (train_dataset), or on single clips where '
+            'the method has the setting "sources": 1.'
+        )
 
 
 def _divided(

@@ -478,6 +478,15 @@ def test_judging_writes_what_it_returns(seer, tiny_store, workspace):
     assert average_precision(maps["duet-side_by_side/maps"].float().flatten(0, 1), truth.flatten(0, 1)).mean() == 1
 
 
+def test_what_training_leaves_stands_in_the_rows_of_single_sources_alone(seer, tiny_store):
+    method = seer()
+    method.learnt = lambda: {"NMI": 0.75}
+    for trial, expected in ((SOLO, {0.75}), (DUET, {None})):
+        rows, _ = evaluate(method, tiny_store, trial, progress=False)
+        assert {row.get("NMI") for row in rows if row["method"] == "avgn"} == expected
+        assert not any("NMI" in row for row in rows if row["method"] != "avgn")
+
+
 def test_rows_are_picked_by_what_they_say(seer, tiny_store):
     rows, _ = evaluate(seer(), tiny_store, SOLO, progress=False)
     picked = pick(rows, method=("avgn", "oracle"), classes=("oracle", "none"))

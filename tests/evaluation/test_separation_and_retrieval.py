@@ -133,6 +133,18 @@ def test_retrieval_names_its_gallery_and_its_chance(listener, tiny_store):
     assert own["wNN-Acc sound"] == 100  # four pitches
 
 
+def test_retrieval_is_by_vectors_that_met_no_class_and_by_the_mean_of_several(listener, tiny_store):
+    clips = np.arange(6)
+    plain, _ = embeddings(listener, tiny_store, clips, progress=False)
+    one = listener.embed
+    listener.embed = lambda batch: {name: torch.cat([value, 3 * value], 1) for name, value in one(batch).items()}
+    several, _ = embeddings(listener, tiny_store, clips, progress=False)
+    torch.testing.assert_close(several, 2 * plain)
+    listener.encode = lambda batch: {name: value[:, 0] for name, value in one(batch).items()}
+    listener.embed = lambda batch: pytest.fail("the class-aware vectors were asked for")
+    torch.testing.assert_close(embeddings(listener, tiny_store, clips, progress=False)[0], plain)
+
+
 def test_embeddings_do_not_depend_on_how_many_are_made_at_once(listener, tiny_store):
     clips = np.arange(30)
     audio, _ = embeddings(listener, tiny_store, clips, progress=False)

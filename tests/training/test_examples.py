@@ -8,6 +8,7 @@ import pytest
 
 from avnb.data.clips import Recipe
 from avnb.data.store import Store
+from avnb.datasets import training_set
 from avnb.errors import DataError
 from avnb.models.avgn import AVGN, AVGNSettings
 from avnb.models.dsol import DSOL, DSOLSettings
@@ -99,3 +100,18 @@ def test_what_needs_solos_says_that_there_are_none(scenes):
     method = DSOL(DSOLSettings(preset="quick", batch_size=4, device="cpu").resolve("cpu"), 4)
     with pytest.raises(DataError, match="no training clips with one sounding class"):
         gather_examples(method, scenes, progress=False)
+
+
+def test_what_learns_from_mixtures_of_classes_says_that_one_class_is_too_few(tiny_store):
+    store = copy.copy(tiny_store.part(tiny_store.labels[:, 0] & (tiny_store.labels.sum(axis=1) == 1)))
+    store.name = "flickr-soundnet"
+    plain = replace(AVGN_SETTINGS, duets=False)
+    with pytest.raises(DataError, match=r"avgn learns from mixtures of 2 classes, .* are of 1.*train_dataset"):
+        gather_examples(AVGN(plain, 4), store, progress=False)
+    assert len(gather_examples(AVGN(replace(plain, sources=1), 4), store, progress=False).train) == 6
+
+
+def test_what_a_method_is_trained_on_where_its_benchmark_has_scenes_alone(scenes):
+    assert training_set(replace(OTS_SETTINGS, dataset="music-synthetic"), scenes) == ""
+    assert training_set(replace(AVGN_SETTINGS, dataset="music-synthetic"), scenes) == "music"
+    assert training_set(replace(OTS_SETTINGS, dataset="music-synthetic", train_dataset="own"), scenes) == "own"
