@@ -14,6 +14,7 @@ FLICKR_SOUNDNET = Benchmark(
     rate=11025,
     seconds=3.0,
     papers=("ez_vsl",),
+    training_classes=False,
     note="""
         No class labels exist. Up to three annotators draw boxes on 256 x 256 images: their sum, halved and
         clipped at 1, is the truth. EZ-VSL's list has 249 of the 250 images, so one image is 0.40 points.
@@ -32,6 +33,7 @@ VOXCELEB2 = Benchmark(
     rate=16000,
     seconds=0.96,
     papers=("mix_and_localize",),
+    training_classes=False,
     note="""
         Speakers, not classes: the identities come with the prepared folder. The face masks, from an unnamed
         detector, and the pairs were not released.

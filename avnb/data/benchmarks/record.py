@@ -74,8 +74,9 @@ class Benchmark:
     are the sound a model hears, None where the papers disagree. ``papers`` are modules of ``avnb.papers``. ``note`` is
     what is known to be wrong or missing.
 
-    ``trained_on`` is the benchmark with the training clips, where this one has none or none of one source.
-    ``separated_as`` is how OneAVM prints the separation of its clips, "" where it does not.
+    ``trained_on`` is the benchmark with the training clips, where this one has none. ``separated_as`` is how OneAVM
+    prints the separation of its clips, "" where it does not. ``training_classes`` says whether the classes of the test
+    clips are those that are trained on, so that a mixture's sources can be told apart by them.
     """
 
     name: str
@@ -88,6 +89,7 @@ class Benchmark:
     note: str
     trained_on: str = ""
     separated_as: str = ""
+    training_classes: bool = True
 
     def protocol(self, subset: str) -> Protocol:
         """Return the protocol of ``subset``; raise SettingsError naming the subsets there are."""
