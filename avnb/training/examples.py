@@ -188,7 +188,7 @@ def gather_examples(method: Method, store: Store, progress: bool = True) -> Exam
 def _check_classes(method: Method, store: Store, train: Int[np.ndarray, " _"]) -> None:
     """Raise DataError where the clips have fewer classes than a mixture takes, saying how to go on."""
     recipes = [recipe for stage in method.stages() for recipe in stage.recipes + stage.validation]
-    wanted = max(recipe.clips if recipe.distinct_classes else 1 for recipe in recipes)
+    wanted = max((recipe.clips for recipe in recipes if recipe.distinct_classes), default=1)
     there = int(store.labels[train].any(axis=0).sum())
     if there < wanted:
         raise DataError(
