@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from avnb.config import Settings
 from avnb.data.ahead import ahead
@@ -167,9 +167,8 @@ def gather_examples(method: Method, store: Store, progress: bool = True) -> Exam
             f'"{store.name}" has no training clips with one sounding class. Train on another data set and judge on '
             "this one: train_dataset names it."
         )
-    if not scenes:
-        _check_classes(method, store, train)
-    train, val = _divided(store, train, val, settings.limit)
+    mixed = 1 if scenes else _mixed_classes(method, store, train)
+    train, val = _divided(store, train, val, settings.limit, mixed)
     if settings.batch_size > len(train):
         raise SettingsError(
             f'batch_size = {settings.batch_size} is larger than the training split of "{store.name}", which offers '
@@ -185,8 +184,8 @@ def gather_examples(method: Method, store: Store, progress: bool = True) -> Exam
     return Examples(store, train, val, features, half, several=several, scenes=scenes)
 
 
-def _check_classes(method: Method, store: Store, train: Int[np.ndarray, " _"]) -> None:
-    """Raise DataError where the clips have fewer classes than a mixture takes, saying how to go on."""
+def _mixed_classes(method: Method, store: Store, train: Int[np.ndarray, " _"]) -> int:
+    """Return how many classes a mixture takes; raise DataError, saying how to go on, where the clips have fewer."""
     recipes = [recipe for stage in method.stages() for recipe in stage.recipes + stage.validation]
     wanted = max((recipe.clips for recipe in recipes if recipe.distinct_classes), default=1)
     there = int(store.labels[train].any(axis=0).sum())
@@ -196,20 +195,37 @@ def _check_classes(method: Method, store: Store, train: Int[np.ndarray, " _"]) -
             f'"{store.name}" are of {there}. Train on a data set with more (train_dataset), or on single clips where '
             'the method has the setting "sources": 1.'
         )
+    return wanted
 
 
 def _divided(
-    store: Store, train: Int[np.ndarray, " _"], val: Int[np.ndarray, " _"], limit: int
+    store: Store, train: Int[np.ndarray, " _"], val: Int[np.ndarray, " _"], limit: int, classes: int = 1
 ) -> tuple[Int[np.ndarray, " _"], Int[np.ndarray, " _"]]:
     """Return the clips to train and to validate on, at most ``limit`` of each, some held out where ``val`` has none."""
-    if not len(val):  # whole videos are held out: clips of one are too much alike
-        videos = store.clips["video"][train]
-        order = np.random.default_rng(0).permutation(np.unique(videos))
-        held = np.isin(videos, order[: max(1, round(HELD_OUT * len(order)))])
+    if not len(val):
+        held = _held_out(store, train, classes)
         train, val = train[~held], train[held]
     if limit:
         train, val = (part[:: max(1, len(part) // limit)][:limit] for part in (train, val))
     return train, val
+
+
+def _held_out(store: Store, train: Int[np.ndarray, " clips"], classes: int) -> Bool[np.ndarray, " clips"]:
+    """Return which clips are for validation: of a tenth of the videos, and of more where these have too few classes.
+
+    Whole videos are held out, since clips of one are too much alike; ``classes`` are in a validation mixture.
+    """
+    videos, labels = store.clips["video"][train], store.labels[train]
+    order = np.random.default_rng(0).permutation(np.unique(videos))
+    few = max(1, round(HELD_OUT * len(order)))
+    held = np.isin(videos, order[:few])
+    for video in order[few:]:
+        there, own = labels[held].any(axis=0), videos == video
+        if there.sum() >= classes:
+            break
+        if not (labels[own].any(axis=0) & there).any():
+            held |= own
+    return held
 
 
 def _asked_for(
