@@ -18,9 +18,10 @@ from avnb.data.store import Store
 from avnb.devices import autocast
 from avnb.errors import SettingsError
 from avnb.evaluation.chunks import chunks
+from avnb.evaluation.retrieval import judge_retrieval
 from avnb.evaluation.rows import protocol_of, training_of
 from avnb.evaluation.scores import Part, Silence, score, summary, true_places
-from avnb.evaluation.trials import Trial, headline_iou
+from avnb.evaluation.trials import Trial, headline_iou, printed_metrics
 from avnb.evaluation.without_model import rows_without_model
 from avnb.metrics.localization import ThresholdRule, confidence, in_best_order, threshold_rule, upsample
 from avnb.models.base import Method, Query
@@ -93,13 +94,19 @@ def _shown(answers: Answers) -> dict[str, Tensor]:
 def judge(
     method: Method, store: Store, run: Run, trials: Iterable[Trial], progress: bool = True
 ) -> list[dict[str, Any]]:
-    """Evaluate a method on several trials and write the run's metrics.json and maps; returns the rows of all trials."""
-    rows, maps = [], {}
+    """Evaluate a method on several trials and write the run's metrics.json and maps; returns the rows of all trials.
+
+    Where papers print retrieval beside a trial's numbers, as on VGGSound-Music, its rows are written with them.
+    """
+    rows, beside, maps = [], [], {}
     for trial in trials:
         found, shown = evaluate(method, store, trial, progress=progress)
         rows += found
         maps |= {f"{trial.key}/{name}": value for name, value in shown.items()}
-    run.write_json("metrics.json", {"origin": store.origin, "settings": method.settings.as_dict(), "rows": rows})
+        if found and "IR-Acc" in printed_metrics(store.name, trial.subset):
+            beside += judge_retrieval(method, store, trial.limit, progress)
+    said = {"origin": store.origin, "settings": method.settings.as_dict(), "rows": rows + beside}
+    run.write_json("metrics.json", said)
     run.save_maps(maps)
     return rows
 

@@ -258,6 +258,12 @@ def published_rows(table: Table, benchmark: str, subset: str = "") -> tuple[Row,
     return next((table[label] for label in labels if label in table.benchmarks), ())
 
 
+def printed_metrics(benchmark: str, subset: str) -> tuple[str, ...]:
+    """Return what papers print of the subset; nothing where none judged it."""
+    found = _protocol(benchmark, subset)
+    return found.metrics if found else ()
+
+
 def headline_iou(benchmark: str, subset: str) -> float:
     """Return the IoU at which the papers count a clip of the subset as found; 0.5 where no paper judged it."""
     found = _protocol(benchmark, subset)

@@ -478,6 +478,20 @@ def test_judging_writes_what_it_returns(seer, tiny_store, workspace):
     assert average_precision(maps["duet-side_by_side/maps"].float().flatten(0, 1), truth.flatten(0, 1)).mean() == 1
 
 
+def test_retrieval_is_written_beside_what_is_judged_where_papers_print_it(seer, tiny_store, workspace):
+    method = seer()
+    method.embed = lambda batch: {name: torch.rand(len(batch), 1, 4) for name in ("audio", "visual")}
+    store = altered(tiny_store, name="vggsound-music", subsets=["duet", "test"])  # in the place of its solos
+    trials = trials_of(store)
+    rows = judge(method, store, run := Run.of(SETTINGS, "vggsound-music"), trials, progress=False)
+    written = json.loads((run.folder / "metrics.json").read_text())["rows"]
+    assert written[: len(rows)] == rows
+    assert [(row["method"], row["subset"], row["gallery"]) for row in written[len(rows) :]] == [
+        ("avgn", "test", 8), ("random", "test", 8),
+    ]  # fmt: skip
+    assert all("IR-Acc" in row for row in written[len(rows) :])
+
+
 def test_what_training_leaves_stands_in_the_rows_of_single_sources_alone(seer, tiny_store):
     method = seer()
     method.learnt = lambda: {"NMI": 0.75}
