@@ -1,6 +1,6 @@
 """Run the notebooks on the stand-in and save them as they ran: what a reader sees in git (``make notebooks``).
 
-Machine's paths, times and progress bars are taken out; a notebook that is larger than 400 kB, shows an error or names
+Machine's paths, times and progress bars are taken out; a notebook that is larger than 500 kB, shows an error or names
 a path of this machine is refused and the saved one left as it was. ``python tools/save_notebooks.py 04`` runs one.
 """
 
@@ -13,7 +13,7 @@ import nbformat
 import papermill
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
-LARGEST = 400_000  # bytes
+LARGEST = 500_000  # bytes
 NOISE = ("application/vnd.jupyter.widget-view+json", "application/vnd.jupyter.widget-state+json")
 HOME = re.compile(r"/(?:home|root|Users|work|tmp|mnt|var)/[\w.\-/]+")
 
