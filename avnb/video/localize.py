@@ -8,7 +8,9 @@ is kept in memory does not grow with the video. Introduced in notebooks/13_your_
 import csv
 import hashlib
 import os
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import count, islice, takewhile
 from pathlib import Path
@@ -76,7 +78,8 @@ class VideoSettings(Settings):
 class LocalizedVideo:
     """What was found in a video.
 
-    ``overlay`` is the MP4 and ``table`` the CSV, which has every moment; ``frames`` (RGB, at most 320 pixels a side),
+    ``overlay`` is the MP4 (None where none was asked for) and ``table`` the CSV, which has every moment; ``size`` is
+    the upright picture's (height, width); ``frames`` (RGB, at most 320 pixels a side),
     ``maps``, ``scores`` and ``seconds`` hold at most 160 of them, evenly spread. ``scores`` are the probabilities that
     the classes sound (0..1), or for a method without classes the maps' confidence. ``tracks`` are the separated
     sounds, where the method can: the sources', or for a method with one map "place 1" and so on. ``notes`` say what in
@@ -88,7 +91,8 @@ class LocalizedVideo:
     frames: UInt8[Tensor, "moments 3 height width"]
     maps: Float[Tensor, "moments sources rows columns"]
     scores: Float[np.ndarray, "moments sources"]
-    overlay: Path
+    size: tuple[int, int]
+    overlay: Path | None
     table: Path
     sound: Media
     tracks: dict[str, Path] = field(default_factory=dict)
@@ -116,6 +120,7 @@ def localize_video(
     per_second: float = 4.0,
     dataset: str = "",
     folder: str | Path | None = None,
+    film: bool = True,
     progress: bool = True,
 ) -> LocalizedVideo:
     """Find what sounds in a video, or in a photo with a ``sound`` file, and where it is.
@@ -124,7 +129,8 @@ def localize_video(
     come with avnb. ``classes`` are looked for where given; else the method chooses at most ``sources`` of its own from
     the whole sound.
     ``per_second`` pictures a second are looked at, each with the three seconds of sound around it. The MP4 and the CSV
-    (time, class, box in pixels of the upright picture, score) are written into ``folder``, by default outputs/videos.
+    (time, class, box in pixels of the upright picture, score) are written into ``folder``, by default outputs/videos;
+    without ``film`` the CSV alone.
 
     Raises DataError for a file without sound or picture, or that cannot be read, SettingsError for a class or a method
     there is not, RunError where no run is finished or the results cannot be written. Introduced in
@@ -145,22 +151,27 @@ def localize_video(
         files = [stem.with_name(stem.name + ending) for ending in (".mp4", ".csv")]
         with (
             temporary_folder(folder, ".making") as scratch,
-            whole_file(files[0]) as overlay,
+            whole_file(files[0]) if film else nullcontext() as overlay,
             whole_file(files[1]) as table,
             open(table, "w", newline="", encoding="utf-8") as file,
         ):
             track = scratch / "sound.mp4"  # first: what cannot be written is known before an hour is listened to
-            write_track(heard, track)
+            if film:
+                write_track(heard, track)
             asker.choose(classes, sources, progress)
-            asker.lay_over(_written(asker.moments(), asker, file, kept), track, overlay, mark, progress)
+            moments = _written(asker.moments(), asker, file, kept)
+            if film:
+                asker.lay_over(moments, track, overlay, mark, progress)
+            else:
+                deque(moments, maxlen=0)
         tracks = write_sources(asker, kept.moments, stem, progress)
     except OSError as error:
         raise RunError(
             f"{shown(stem)} cannot be written: {error.strerror}. Free some space, or name a folder."
         ) from None
-    return LocalizedVideo(
-        asker.names, *kept.stacked(), *files, heard, tracks, tuple(dict.fromkeys([*picture.notes, *heard.notes]))
-    )
+    notes = tuple(dict.fromkeys([*picture.notes, *heard.notes]))
+    overlay, table = files[0] if film else None, files[1]
+    return LocalizedVideo(asker.names, *kept.stacked(), picture.size, overlay, table, heard, tracks, notes)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,61 @@
+"""avnb-localize: a film in, files and a sentence out, and sentences where that cannot be."""
+
+import json
+
+import pytest
+from test_localize import Ear, duet, ear  # noqa: F401 (a fixture)
+
+from avnb.video import command
+from avnb.video.summary import Source, sources_of
+
+
+@pytest.fixture
+def film(ear, tmp_path, monkeypatch):  # noqa: F811
+    monkeypatch.setattr("avnb.training.trained.load", lambda name, dataset, device: Ear())
+    return duet(tmp_path / "duet.mp4")
+
+
+def test_a_film_is_told_in_a_line_and_kept_in_files(film, tmp_path, capsys):
+    assert command.main([str(film), "--out", str(tmp_path / "out")]) == 0
+    *files, line = capsys.readouterr().out.splitlines()
+    assert [file.rsplit(".")[-1] for file in files] == ["mp4", "csv"]
+    assert line.startswith("bell sounds from 0.0 to ")
+    assert "at the left; drum sounds from " in line
+    assert line.endswith("at the right.")  # or at its bottom
+    bell, drum = sources_of(next((tmp_path / "out").glob("*.csv")))
+    assert bell.spans[0][1] == pytest.approx(4, abs=1.6)  # three seconds are heard at once
+    assert drum.spans[0][0] == pytest.approx(4, abs=1.6)
+    assert abs(bell.box[0] - 10) < 12
+
+
+def test_a_program_reads_json_and_asks_for_no_film(film, tmp_path, capsys):
+    assert command.main([str(film), "--out", str(tmp_path / "out"), "--no-video", "--json", "--classes", "drum"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert [source["name"] for source in said["sources"]] == ["drum"]
+    assert said["size"] == [120, 160]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["duet-ear.csv"]
+    assert said["files"] == [str(tmp_path / "out" / "duet-ear.csv")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["nowhere.mp4"], "nowhere.mp4"),
+        (["{film}", "--classes", "bel"], 'The run knows no class "bel". Did you mean "bell"?'),
+        (["{film}", "--out", "{film}"], "cannot be written"),
+    ],
+)
+def test_a_fault_is_a_sentence_and_an_exit_code(film, capsys, arguments, sentence):
+    assert command.main([argument.replace("{film}", str(film)) for argument in arguments]) == 1
+    captured = capsys.readouterr()
+    assert sentence in captured.err
+    assert "Traceback" not in captured.err
+
+
+def test_a_source_that_stops_and_comes_back_has_two_spans(tmp_path):
+    scores = [0.8, 0.7, 0.1, 0.1, 0.6, 0.2]
+    rows = [f"{time}.000,bell,0,0,10,20,{score}" for time, score in enumerate(scores)]
+    (tmp_path / "a.csv").write_text("\n".join(["time,class,x0,y0,x1,y1,score", *rows]))
+    [bell] = sources_of(tmp_path / "a.csv")
+    assert bell == Source("bell", 0.8, ((0.0, 1.0), (4.0, 4.0)), (0, 0, 10, 20))
+    assert bell.sentence(100, 30) == "bell sounds from 0.0 to 1.0 s and from 4.0 to 4.0 s, at the left"
