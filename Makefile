@@ -7,7 +7,7 @@ export JUPYTER_PLATFORM_DIRS := 1
 # Threads that wait for each other sleep soon: where other processes are busy, spinning takes what they wait for.
 export GOMP_SPINCOUNT ?= 3000
 
-.PHONY: demo test smoke smoke-lowest lock notebooks notebook prose seeds lint format bench gpu clean
+.PHONY: demo test rehearsal smoke smoke-lowest lock notebooks notebook prose seeds lint format bench gpu clean
 
 $(BIN)/uv:
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 14) else f"avnb needs Python 3.11 to 3.13, this is {v[0]}.{v[1]}: make PYTHON=python3.12 ...")'
@@ -32,6 +32,12 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest
+
+# From what users hold of every benchmark, in miniature, through every notebook to the papers' tables: an hour of a core;
+# make rehearsal REHEARSAL=diagonal runs each benchmark and each notebook at least twice.
+REHEARSAL ?= full
+rehearsal: $(VENV)/.installed
+	REHEARSAL=$(REHEARSAL) $(BIN)/python -m pytest tests/rehearsal
 
 # What a fresh installation must be able to do, in a few minutes; the second time with the lowest versions allowed.
 smoke: $(VENV)/.installed
