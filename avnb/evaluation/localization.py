@@ -96,14 +96,16 @@ def judge(
 ) -> list[dict[str, Any]]:
     """Evaluate a method on several trials and write the run's metrics.json and maps; returns the rows of all trials.
 
-    Where papers print retrieval beside a trial's numbers, as on VGGSound-Music, its rows are written with them.
+    Where papers print retrieval beside a trial's numbers, as on VGGSound-Music, its rows are written with them; not of
+    a method without features, as a function from outside is.
     """
     rows, beside, maps = [], [], {}
     for trial in trials:
         found, shown = evaluate(method, store, trial, progress=progress)
         rows += found
         maps |= {f"{trial.key}/{name}": value for name, value in shown.items()}
-        if found and "IR-Acc" in printed_metrics(store.name, trial.subset):
+        has_features = type(method).embed is not Method.embed
+        if found and has_features and "IR-Acc" in printed_metrics(store.name, trial.subset):
             beside += judge_retrieval(method, store, trial.limit, progress)
     said = {"origin": store.origin, "settings": method.settings.as_dict(), "rows": rows + beside}
     run.write_json("metrics.json", said)

@@ -46,7 +46,12 @@ def protocol_of(
 
 
 def training_of(settings: Settings) -> str:
-    """Return how long a method was trained, stage by stage: "8 epochs", or for DSOL "3 + 7 + 9 epochs"."""
+    """Return how long a method was trained, stage by stage: "8 epochs", or for DSOL "3 + 7 + 9 epochs".
+
+    What was trained in no run of ours says so itself.
+    """
+    if hasattr(settings, "TRAINED"):
+        return settings.TRAINED
     counts = [getattr(settings, field.name) for field in fields(settings) if field.name.endswith("epochs")]
     return f"{' + '.join(map(str, counts))} epoch{'' if counts == [1] else 's'}"
 
