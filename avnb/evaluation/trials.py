@@ -218,10 +218,11 @@ def synthetic_trial(store: Store, limit: int = 0) -> Trial:
     record = BENCHMARKS.get(store.name)
     composed = record is not None and any(one.composed and one.geometry == "grid" for one in record.protocols)
     rule = published_rule(store.name, "synthetic", "dsol")
-    if composed:
-        return Trial("synthetic", 2, "one_frame", rule, limit=limit, silence=True)
     split, judged = _asked_about(store)
-    trial = Trial("synthetic", 2, "grid", rule if judged else "none", split, limit)
+    told = rule if judged else "none", split, limit
+    if composed:
+        return Trial("synthetic", 2, "one_frame", *told, silence=judged)
+    trial = Trial("synthetic", 2, "grid", *told)
     heard = int(store.labels[trial.clips(store)].any(axis=0).sum())
     if heard < trial.recipe.clips:
         raise DataError(

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from avnb.data.benchmarks import BENCHMARKS
 from avnb.data.build import open_store
+from avnb.data.mixing import sounding_classes
 from avnb.data.store import ClipShape, Store
-from avnb.errors import DataError
+from avnb.errors import AvnbError, DataError
 from avnb.evaluation.trials import Trial, duet_trial, several_trial, single_trial, synthetic_trial, trials_of
 
 Change = Callable[[dict[str, Any]], dict[str, Any] | None]
@@ -161,3 +163,37 @@ def test_what_is_judged_on_the_stand_in_of_music_stays_what_it_was(tiny_store):
         Trial("solo", limit=5), Trial("duet", 2, "side_by_side", limit=5), Trial("trio", 3, "side_by_side", limit=5),
         Trial("duet", 2, "one_frame", limit=5),
     ]  # fmt: skip
+
+
+def said(ask: Callable[[Store], Any], store: Store) -> Any:
+    """Return what is answered; None for a sentence that names the data set."""
+    try:
+        return ask(store)
+    except AvnbError as error:
+        return None if f'"{store.name}"' in str(error) else pytest.fail(str(error))
+
+
+@pytest.mark.parametrize("name", ["my-own", *BENCHMARKS])
+def test_whatever_a_folder_holds_is_asked_or_a_sentence(tiny_store, name):
+    """Random splits, subsets, classes and places: every trial that is offered has its mixtures, all else is said."""
+    rng, offered = np.random.default_rng(len(name)), 0
+    for _ in range(12):
+        store = copy.copy(tiny_store)
+        store.name, store.truth = name, str(rng.choice(["box", "mask"]))
+        store.subsets = list(rng.choice(["solo", "duet", "test", "heard", "multi", "synthetic", "my set-2"], 3, False))
+        store.clips, store.objects = np.array(tiny_store.clips), np.array(tiny_store.objects)
+        store.clips["subset"] = rng.integers(0, 3, len(store))
+        store.clips["split"] = rng.choice(rng.choice(3, rng.integers(1, 4), False), len(store))
+        store.labels = rng.random(tiny_store.labels.shape) < rng.choice([0.0, 0.2, 0.5])
+        store.objects["sounding"] = rng.random(len(store.objects)) < rng.choice([0.0, 0.5, 1.0])
+        for ask in (trials_of, single_trial, several_trial, synthetic_trial, duet_trial):
+            found = said(ask, store)
+            trials = found if isinstance(found, list) else [found] if found else []
+            assert len({trial.key for trial in trials}) == len(trials)
+            for trial in trials:
+                mixtures = said(trial.mixtures, store)
+                assert mixtures is not None or ask in (synthetic_trial, duet_trial)  # these look no further
+                if mixtures is not None:
+                    sounding_classes(store, mixtures[:, : 1 if trial.recipe.clips == 1 else trial.sources])
+                    offered += 1
+    assert offered > 20
