@@ -177,7 +177,7 @@ def said(ask: Callable[[Store], Any], store: Store) -> Any:
 def test_whatever_a_folder_holds_is_asked_or_a_sentence(tiny_store, name):
     """Random splits, subsets, classes and places: every trial that is offered has its mixtures, all else is said."""
     rng, offered = np.random.default_rng(len(name)), 0
-    for _ in range(12):
+    for _ in range(6):
         store = copy.copy(tiny_store)
         store.name, store.truth = name, str(rng.choice(["box", "mask"]))
         store.subsets = list(rng.choice(["solo", "duet", "test", "heard", "multi", "synthetic", "my set-2"], 3, False))
@@ -196,4 +196,4 @@ def test_whatever_a_folder_holds_is_asked_or_a_sentence(tiny_store, name):
                 if mixtures is not None:
                     sounding_classes(store, mixtures[:, : 1 if trial.recipe.clips == 1 else trial.sources])
                     offered += 1
-    assert offered > 20
+    assert offered > 10
