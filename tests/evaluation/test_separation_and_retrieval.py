@@ -145,6 +145,14 @@ def test_retrieval_is_by_vectors_that_met_no_class_and_by_the_mean_of_several(li
     torch.testing.assert_close(embeddings(listener, tiny_store, clips, progress=False)[0], plain)
 
 
+def test_a_method_without_two_vectors_of_one_space_has_no_row_of_retrieval(listener, tiny_store):
+    one = listener.embed
+    listener.embed = lambda batch: one(batch) | {"visual": one(batch)["visual"][..., :5]}
+    assert judge_retrieval(listener, tiny_store, progress=False) == []
+    listener.embed = lambda batch: Method.embed(listener, batch)
+    assert judge_retrieval(listener, tiny_store, progress=False) == []
+
+
 def test_embeddings_do_not_depend_on_how_many_are_made_at_once(listener, tiny_store):
     clips = np.arange(30)
     audio, _ = embeddings(listener, tiny_store, clips, progress=False)
