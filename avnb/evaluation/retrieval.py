@@ -47,7 +47,7 @@ def judge_retrieval(method: Method, store: Store, limit: int = 0, progress: bool
 @torch.inference_mode()
 def embeddings(
     method: Method, store: Store, clips: Int[np.ndarray, " clips"], progress: bool = True
-) -> tuple[Float[Tensor, "clips dim"], Float[Tensor, "clips dim"]]:
+) -> tuple[Float[Tensor, "clips heard"], Float[Tensor, "clips seen"]]:
     """Return the "audio" and "visual" vectors of single clips, on the method's device: the mean where it has several.
 
     Of a method that makes them class-aware they are those before, for which no class has to be told.
