@@ -28,8 +28,10 @@ ABOUT = ("subset", "geometry", "classes")
 METRICS = ("AP", "CAP", "PIAP", "SDR gain", "xNN-Acc")  # of no threshold rule, so that all methods can be compared
 COLUMNS = (("solo", "AP"), ("duet", "CAP"), ("duet", "PIAP"), ("trio", "CAP"))
 BEGIN, END = "<!-- written by make seeds -->\n", "\n<!-- to here -->"
+FLOORS = ("centre", "tile_centre", "tile_each")  # no model, no seeds: they stand above the methods
 TITLES = {
-    "centre": "centre square", "avgn": "AVGN", "dsol": "DSOL", "ez_vsl": "EZ-VSL", "one_avm": "OneAVM", "ots": "OTS",
+    "centre": "centre square", "tile_centre": "a square in each frame", "tile_each": "a frame for each source",
+    "avgn": "AVGN", "dsol": "DSOL", "ez_vsl": "EZ-VSL", "one_avm": "OneAVM", "ots": "OTS",
     "mix_and_localize": "Mix-and-Localize",
 }  # fmt: skip
 
@@ -49,14 +51,14 @@ def rows_of(settings: Settings, store: Store, progress: bool = True) -> list[dic
 def collect(
     store: Store, settings: Settings, methods: Sequence[str], seeds: int, progress: bool = True
 ) -> dict[str, list[dict[str, Any]]]:
-    """Return, for each method (and the centre square) and each of its rows, the value of each seed."""
-    lines: dict[str, dict[tuple[str, ...], dict[str, Any]]] = {"centre": {}}
+    """Return, for each method (and the squares that need none) and each of its rows, the value of each seed."""
+    lines: dict[str, dict[tuple[str, ...], dict[str, Any]]] = {name: {} for name in FLOORS}
     shared = {entry.name: getattr(settings, entry.name) for entry in fields(Settings)}
     for name in methods:
         for seed in range(seeds):
             own = METHODS[name].SETTINGS(**shared | {"seed": seed}).resolve(settings.device, store.origin)
             for row in rows_of(own, store, progress):
-                first = row["method"] == "centre" and (name, seed) == (methods[0], 0)
+                first = row["method"] in FLOORS and (name, seed) == (methods[0], 0)
                 for metric in METRICS if row["method"] == name or first else ():
                     if row.get(metric) is None:
                         continue
@@ -73,7 +75,7 @@ def readme_table(methods: dict[str, list[dict[str, Any]]]) -> str:
         for classes in dict.fromkeys(line["classes"] for line in found):
             cells = [_cell(found, subset, metric, classes) for subset, metric in COLUMNS]
             if any(cells):
-                asked = ASKED[classes] or "one map for all" if name != "centre" else ""
+                asked = ASKED[classes] or ("" if name in FLOORS else "one map for all")
                 lines.append(f"| {TITLES.get(name, readable(name))} | {' | '.join(cells)} | {asked} |")
     return "\n".join(lines)
 
@@ -112,7 +114,8 @@ def main(words: list[str]) -> None:
     after = rest.partition(END)[2]
     with whole_file(readme) as temporary:
         temporary.write_text(before + BEGIN + readme_table(found) + END + after, encoding="utf-8")
-    print(f"{shown(path)} and README's table: {seeds} seeds of {len(found) - 1} methods on {store.name}, {processor()}")
+    trained = len(found) - len(FLOORS)
+    print(f"{shown(path)} and README's table: {seeds} seeds of {trained} methods on {store.name}, {processor()}")
 
 
 if __name__ == "__main__":
