@@ -1,8 +1,9 @@
-"""Train every method with three seeds and write what they reach into docs/results/seeds.json (``make seeds``).
+"""Train the papers' own methods with three seeds; docs/results/seeds.json has what they reach (``make seeds``).
 
 The notebooks read their methods' rows there, and README's table is written from it. A run that is finished is not
 trained again, and one that is judged is not judged again: its metrics.json is read. About twenty minutes a seed on two
-cores. ``python tools/seeds.py DATASET SEEDS [METHOD ...]`` takes other data, so many seeds and some methods alone.
+cores. ``python tools/seeds.py DATASET SEEDS [METHOD ...]`` takes other data, so many seeds and other methods: the
+baselines of the papers' tables are trained where they are named.
 """
 
 import json
@@ -17,7 +18,7 @@ from avnb.config import Settings
 from avnb.data.store import Store
 from avnb.evaluation import judge, judge_listening, trials_of
 from avnb.evaluation.rows import ASKED
-from avnb.models import METHODS
+from avnb.models import BASELINES, METHODS
 from avnb.notebook import start
 from avnb.paths import project_root, shown, whole_file
 from avnb.training.trained import train
@@ -104,7 +105,7 @@ def main(words: list[str]) -> None:
     """Train, judge, and write docs/results/seeds.json and README's table."""
     dataset, seeds = (words[0], int(words[1])) if len(words) > 1 else ("music", 3)
     settings, store = start(Settings, {"dataset": dataset})
-    found = collect(store, settings, words[2:] or list(METHODS), seeds)
+    found = collect(store, settings, words[2:] or [name for name in METHODS if name not in BASELINES], seeds)
     about = {"dataset": store.name, "origin": store.origin, "preset": settings.preset, "processor": processor()}
     path = project_root() / RESULTS
     with whole_file(path) as temporary:

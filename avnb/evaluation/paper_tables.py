@@ -30,7 +30,10 @@ PUBLISHED, OWN, NO_MODEL = "published", "this project", "needs no model"
 DAGGER = "†"
 
 # Methods of print that are one of ours with other settings.
-ALSO: Mapping[str, tuple[str, Mapping[str, Any]]] = {"OTS-mix": ("ots", {"sources": 2})}
+ALSO: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "OTS-mix": ("ots", {"sources": 2}),
+    "Sound-of-Pixels + matching": ("sound_of_pixels", {"matching": True}),
+}
 
 
 @dataclass(frozen=True)
@@ -362,8 +365,8 @@ def _is_variant(judged: Judged, variant: Mapping[str, Any], trained: str) -> boo
 def _key(method: str) -> str | None:
     """Return our name of a method that is printed otherwise; None where this package has none.
 
-    >>> _key("Mix-and-Localize"), _key("OneAVM"), _key("HardPos")
-    ('mix_and_localize', 'one_avm', None)
+    >>> _key("Mix-and-Localize"), _key("HardPos"), _key("AVObject")
+    ('mix_and_localize', 'hard_pos', None)
     """
     plain = re.sub(r"[^a-z0-9]", "", method.lower())
     return next((name for name in (*METHODS, "nmf", "rpca") if name.replace("_", "") == plain), None)

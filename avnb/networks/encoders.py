@@ -18,6 +18,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from avnb.errors import SettingsError
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+VGG = (64, 128, 256, 256, 512, 512)  # channels of VGGish's convolutions
 PATIENCE = 10.0  # seconds without an answer after which a download has failed
 
 
@@ -253,6 +254,20 @@ class SlimSound(nn.Module):
         spread, level = torch.std_mean(spectrogram[:, 0], dim=2)
         statistics = self.statistics(torch.cat([level, spread], dim=1))
         return torch.cat([last.mean(dim=(-2, -1)), last.amax(dim=(-2, -1)), statistics], dim=1)
+
+
+class VggSound(nn.Module):
+    """CCoL's network that hears for grounding: six 3x3 convolutions as VGGish's, and the maximum over the map."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for inputs, outputs, halved in zip((1, *VGG), VGG, (True, True, False, True, False, True), strict=False):
+            layers += [nn.Conv2d(inputs, outputs, 3, 1, 1), nn.ReLU(inplace=True)] + halved * [nn.MaxPool2d(2)]
+        self.layers, self.channels = nn.Sequential(*layers), VGG[-1]
+
+    def forward(self, image: Float[Tensor, "batch 1 bands frames"]) -> Float[Tensor, "batch channels"]:
+        return self.layers(image).amax(dim=(2, 3))
 
 
 class _SlimBlock(nn.Module):

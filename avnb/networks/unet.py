@@ -3,6 +3,7 @@
 ``UNet`` is Sound of Pixels', seven levels deep, which MP-Net and CCoL took over. ``SlimUNet`` is the quick preset's.
 """
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -13,11 +14,11 @@ from torch.nn.functional import interpolate, leaky_relu
 from avnb.networks.encoders import SlimSound
 
 SMALL = 1e-5  # deviation of the last weights of a network that starts next to 0
-DEEPEST = 8  # a level's channels, as a multiple of the first's
+WIDTHS = (64, 128, 256, 512, 512, 512, 512)  # channels of the levels, the outermost first
 
 
 class UNet(nn.Module):
-    """The U-Net of Sound of Pixels: 4x4 convolutions halve the image ``levels`` times, and its way back doubles it.
+    """The U-Net of Sound of Pixels: a 4x4 convolution a level halves the image, and its way back doubles it.
 
     Every level but the first rectifies (slope 0.2), halves and, but for the innermost, normalises; on the way back it
     rectifies, doubles bilinearly, convolves 3x3 and normalises, and is joined with the map it came from. The input is
@@ -25,12 +26,10 @@ class UNet(nn.Module):
     (Sound of Pixels, MP-Net), else with torch's own (CCoL).
     """
 
-    def __init__(
-        self, outputs: int, inputs: int = 1, width: int = 64, levels: int = 7, narrow_start: bool = True
-    ) -> None:
+    def __init__(self, outputs: int, inputs: int = 1, widths: Sequence[int] = (), narrow_start: bool = True) -> None:
         super().__init__()
-        widths = [inputs, *(width * min(2**level, DEEPEST) for level in range(levels))]
-        self.step = 2**levels
+        widths = [inputs, *(widths or WIDTHS)]
+        self.step = 2 ** (len(widths) - 1)
         self.norm = nn.BatchNorm2d(inputs)
         self.downs = nn.ModuleList(nn.Conv2d(a, b, 4, 2, 1, bias=False) for a, b in pairwise(widths))
         self.down_norms = nn.ModuleList(nn.BatchNorm2d(channels) for channels in widths[2:-1])

@@ -86,13 +86,16 @@ def readable(name: str) -> str:
     return name.replace("_", " ")
 
 
+IN_NO_TABLE = {"slavc": "SLAVC"}  # of the five papers
+
+
 def method_name(key: str) -> str:
     """Return a method's name as the papers print it; of a method that is in none, its key as a person writes it.
 
-    >>> method_name("ez_vsl"), method_name("mix_and_localize"), method_name("my_method")
-    ('EZ-VSL', 'Mix-and-Localize', 'my method')
+    >>> method_name("ez_vsl"), method_name("mix_and_localize"), method_name("slavc"), method_name("my_method")
+    ('EZ-VSL', 'Mix-and-Localize', 'SLAVC', 'my method')
     """
-    return _printed_names().get(_letters(key), readable(key))
+    return _printed_names().get(_letters(key), IN_NO_TABLE.get(key) or readable(key))
 
 
 @functools.cache

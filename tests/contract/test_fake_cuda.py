@@ -74,19 +74,21 @@ def test_a_step_stays_on_the_gpu_and_never_waits_for_it(name, preset):
 @pytest.mark.parametrize("name", METHODS)
 def test_all_that_a_method_can_be_asked_is_answered_on_the_gpu(name, preset):
     method = built(name, preset)
+    last = method.stages()[-1].name
     for stage in through_stages(method):
+        if preset == "paper" and stage.name != last:
+            continue  # what a phase changes is the same in both presets
         there, batch = copy.deepcopy(method).eval(), batch_for(Recipe(2, "side_by_side"))
         with pretended_gpu():
             there, batch = on_gpu(there, batch)
             with torch.inference_mode(), autocast("cuda"):
-                found = {
-                    "maps": there.localize(Query.of(batch)),
-                    "all": there.localize(Query(batch.frames, batch.mixture)),
-                }
-                found |= {"one": there.localize(Query(batch.frames, batch.mixture, batch.source_classes[:, :1]))}
-                found |= there.embed(batch) | there.encode(batch)
-                if isinstance(there, Separates):
-                    found["sounds"] = there.separate(batch.source_frames, batch.mixture)
+                found = {"maps": there.localize(Query.of(batch))}
+                if stage.name == last:  # before, it is only asked for the validation's maps
+                    found |= {"all": there.localize(Query(batch.frames, batch.mixture))}
+                    found |= {"one": there.localize(Query(batch.frames, batch.mixture, batch.source_classes[:, :1]))}
+                    found |= there.embed(batch) | there.encode(batch)
+                    if isinstance(there, Separates):
+                        found["sounds"] = there.separate(batch.source_frames, batch.mixture)
                 if (heard := there.recognize(batch.mixture)) is not None:
                     found["heard"] = heard
                     assert heard.dtype == torch.float32  # half precision has 1.0 from a logit of 6.2 on

@@ -14,7 +14,7 @@ def test_the_seven_levels_have_the_released_codes_numbers_of_parameters():
     assert sizes == {(32, 1): 30_274_210, (16, 1): 30_255_762, (1, 2): 30_239_493}
 
 
-@pytest.mark.parametrize("network", [UNet(3, 2, width=4, levels=4), SlimUNet(3, 2)], ids=["paper", "quick"])
+@pytest.mark.parametrize("network", [UNet(3, 2, (4, 8, 16, 32)), SlimUNet(3, 2)], ids=["paper", "quick"])
 def test_maps_are_as_large_as_the_image_and_every_weight_is_used(network):
     image = torch.randn(2, 2, 64, 2 * network.step)
     maps = network(image)
@@ -28,7 +28,7 @@ def test_maps_are_as_large_as_the_image_and_every_weight_is_used(network):
 def test_levels_are_joined_as_in_the_released_code():
     """Three levels, written out: down, down, down; up, joined with the second, up, joined with the first, up."""
     torch.manual_seed(0)
-    net = UNet(2, width=4, levels=3, narrow_start=False).eval()
+    net = UNet(2, widths=(4, 8, 16), narrow_start=False).eval()
     image = torch.randn(1, 1, 16, 24)
     x = net.norm(image)
 

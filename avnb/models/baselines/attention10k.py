@@ -56,6 +56,7 @@ class Attention10k(Method):
 
     SETTINGS: ClassVar = Attention10kSettings
     CLASSES: ClassVar = ("none",)
+    TAKES_SCENES: ClassVar = True
 
     def __init__(self, settings: Attention10kSettings, classes: int) -> None:
         super().__init__()

@@ -33,7 +33,7 @@ from avnb.config import setting
 from avnb.data.clips import Batch, Recipe
 from avnb.models.base import Examples, Phased, Query, Stage
 from avnb.models.baselines.sound_of_pixels import MixAndSeparate, MixAndSeparateSettings
-from avnb.networks.encoders import SlimSound
+from avnb.networks.encoders import SlimSound, VggSound
 from avnb.networks.separation_masks import loudness_weights, ratio_to_mixture
 from avnb.networks.spectrograms import LogFrequency, LogMel
 
@@ -78,7 +78,7 @@ class CCoL(Phased, MixAndSeparate):
             self.ground_sound: nn.Module = SlimSound()
             wide, narrow = 256, 64
         else:
-            self.ground_sound = GroundingSound()
+            self.ground_sound = VggSound()
             wide, narrow = 512, 128
         both = self.trunk.channels + self.ground_sound.channels
         self.ground = nn.Sequential(
@@ -193,24 +193,6 @@ class CCoL(Phased, MixAndSeparate):
         seen = self.trunk_maps(frames.flatten(0, 1), flat).mean(dim=(2, 3)).unflatten(0, frames.shape[:2])
         heard = self.heard(self.resampled(mixture))[:, None].expand(-1, frames.shape[1], -1)
         return (self.sounds(heard, seen) > 0).to(seen.dtype)
-
-
-class GroundingSound(nn.Module):
-    """CCoL's network that hears for grounding: six 3x3 convolutions as VGGish's, and the maximum over the map."""
-
-    channels = 512
-
-    def __init__(self) -> None:
-        super().__init__()
-        layers: list[nn.Module] = []
-        for inputs, outputs, last in (
-            (1, 64, True), (64, 128, True), (128, 256, False), (256, 256, True), (256, 512, False), (512, 512, True),
-        ):  # fmt: skip
-            layers += [nn.Conv2d(inputs, outputs, 3, 1, 1), nn.ReLU(inplace=True)] + last * [nn.MaxPool2d(2)]
-        self.layers = nn.Sequential(*layers)
-
-    def forward(self, image: Float[Tensor, "batch 1 bands frames"]) -> Float[Tensor, "batch 512"]:
-        return self.layers(image).amax(dim=(2, 3))
 
 
 def sounding(logits: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:

@@ -61,6 +61,7 @@ class DMC(Method):
 
     SETTINGS: ClassVar = DMCSettings
     CLASSES: ClassVar = ("best_pairing",)
+    TAKES_SCENES: ClassVar = True
 
     def __init__(self, settings: DMCSettings, classes: int) -> None:
         super().__init__()

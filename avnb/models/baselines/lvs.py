@@ -71,6 +71,7 @@ class LVS(Method):
 
     SETTINGS: ClassVar[type[Settings]] = LVSSettings
     CLASSES: ClassVar = ("none",)
+    TAKES_SCENES: ClassVar = True
     MAP_RANGE: ClassVar = (0.0, 1.0)
 
     def __init__(self, settings: LVSSettings, classes: int) -> None:
