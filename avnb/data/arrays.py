@@ -1,31 +1,97 @@
 """Memory-mapped arrays with a row a clip: made whole, kept, and read from a disk before they are asked for."""
 
+import json
 import os
+import zlib
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int
 from numpy.typing import DTypeLike
 
 from avnb.errors import DataError
-from avnb.paths import shown
+from avnb.paths import shown, sync_folder, whole_file
+
+PART = 1 << 26  # bytes of a file that a checksum is of
 
 
 def cached_array(path: Path, shape: Sequence[int], compute: Callable[[np.memmap], None]) -> np.ndarray:
-    """Return the float16 array of ``path``, filling it once by ``compute(array)``; raise DataError on a full disk."""
-    if not path.exists():
+    """Return the float16 array of ``path``, filling it once by ``compute(array)``; raise DataError on a full disk.
+
+    One that is damaged, or of another shape, is filled anew.
+    """
+    seal = path.with_suffix(".seal")
+    if not _holds(path, seal, shape):
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
             array = new_array(temporary, np.float16, shape)
             compute(array)
             array.flush()
+            sync(temporary)
+            with whole_file(seal) as file:
+                file.write_text(json.dumps(sealed(temporary)), encoding="utf-8")
             os.replace(temporary, path)
+            sync_folder(path.parent)
         except OSError as error:
             raise DataError(f"Cannot write {shown(path)}: {error.strerror}. Free some space and run again.") from None
         finally:
             temporary.unlink(missing_ok=True)
     return np.load(path, mmap_mode="r")
+
+
+def _holds(path: Path, seal: Path, shape: Sequence[int]) -> bool:
+    """Tell whether a cached array is there, whole, and of the shape."""
+    try:
+        if not path.exists() or not is_intact(path, json.loads(seal.read_text(encoding="utf-8"))):
+            return False
+        return np.load(path, mmap_mode="r").shape == tuple(shape)
+    except (OSError, ValueError):
+        return False
+
+
+def sealed(path: Path) -> dict[str, Any]:
+    """Return what tells that a file is still what it is now: its length, when it was written, and checksums of PARTs.
+
+    A file that was neither touched nor cut needs no reading to be known; one that was copied is known by its content.
+    """
+    about = os.stat(path)
+    return {"size": about.st_size, "mtime": about.st_mtime_ns, "checks": _checks(path)}
+
+
+def is_intact(path: Path, seal: Any) -> bool:
+    """Tell whether a file is what it was when it was `sealed`."""
+    try:
+        about = os.stat(path)
+        if about.st_size != seal["size"]:
+            return False
+        return about.st_mtime_ns == seal["mtime"] or _checks(path) == seal["checks"]
+    except (OSError, KeyError, TypeError):
+        return False
+
+
+def _checks(path: Path) -> list[int]:
+    def check(begin: int) -> int:
+        with open(path, "rb") as file:
+            file.seek(begin)
+            value, left = 0, PART
+            while left and (piece := file.read(min(left, 1 << 20))):
+                value, left = zlib.crc32(piece, value), left - len(piece)
+            return value
+
+    begins = range(0, os.stat(path).st_size, PART)
+    if len(begins) < 2:
+        return [check(begin) for begin in begins]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # zlib lets go of the interpreter
+        return list(pool.map(check, begins))
+
+
+def sync(path: Path) -> None:
+    """Have the system write a file to its disk."""
+    with open(path, "rb+") as file:
+        os.fsync(file.fileno())
 
 
 def new_array(path: Path, dtype: DTypeLike, shape: Sequence[int]) -> np.memmap:

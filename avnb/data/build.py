@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import shutil
-import time
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, islice
 from pathlib import Path
@@ -15,19 +15,20 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from avnb.data.arrays import new_array
+from avnb.data.arrays import new_array, sealed, sync
 from avnb.data.clips import SILENCE
 from avnb.data.folder import SPLITS, DatasetInfo, Row, read_info, read_rows
+from avnb.data.locks import LOCK, temporary_folder
 from avnb.data.media_files import read_mask_picture, read_picture, why_unusable
-from avnb.data.store import CLIP, OBJECT, ClipShape, Store, box_pixels
+from avnb.data.store import CLIP, OBJECT, ClipShape, DamagedStore, Store, box_pixels
 from avnb.errors import DataError
-from avnb.paths import data_dir, shown
+from avnb.paths import data_dir, shown, sync_folder, whole_file
 
 BROKEN_SHARE = 0.05  # more than this many undecodable clips stop the run
 SMALLEST_SIDE = 8  # pixels; below it a picture shows nothing
 AT_ONCE = 4096  # clips handed to the threads, so that a queue of a million takes no memory
-ABANDONED = 24 * 3600  # seconds after which an unfinished build counts as killed
-FORMAT = 2  # of the arrays on disk; another number rebuilds them
+LOOKED_THROUGH = 1 << 19  # bytes of a metadata.jsonl (2,000 clips) up to which a replaced picture or sound is noticed
+FORMAT = 3  # of the arrays on disk; another number rebuilds them
 
 
 def open_store(folder: Path, shape: ClipShape, progress: bool = True) -> Store:
@@ -37,9 +38,17 @@ def open_store(folder: Path, shape: ClipShape, progress: bool = True) -> Store:
     """
     info = read_info(folder)
     store = data_dir() / ".store" / f"{Path(folder).resolve().name}-{_fingerprint(folder, shape)}"
-    if not (store / "store.json").exists():
-        _build(info, store, shape, progress)
-    return Store(info, store, shape)
+    damage = ""
+    if (store / "store.json").exists():
+        try:
+            return Store(info, store, shape)
+        except DamagedStore as error:
+            damage = str(error)
+            shutil.rmtree(store, ignore_errors=True)
+    _build(info, store, shape, progress)
+    built = Store(info, store, shape)
+    built.rebuilt = damage
+    return built
 
 
 def _fingerprint(folder: Path, shape: ClipShape) -> str:
@@ -49,7 +58,21 @@ def _fingerprint(folder: Path, shape: ClipShape) -> str:
         path = Path(folder) / name
         stat = path.stat() if path.exists() else None
         parts.append((str(path.resolve()), stat and (stat.st_size, stat.st_mtime_ns)))
+    if stat and stat.st_size <= LOOKED_THROUGH:
+        parts += [
+            (kind, entry.name, entry.stat().st_size, entry.stat().st_mtime_ns)
+            for kind in ("frames", "audio", "masks")
+            for entry in _files_of(Path(folder) / kind)
+        ]
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
+
+
+def _files_of(folder: Path) -> list[os.DirEntry]:
+    """Return the files of a folder by their names; none where there is no such folder."""
+    try:
+        return sorted((entry for entry in os.scandir(folder) if entry.is_file()), key=lambda entry: entry.name)
+    except OSError:
+        return []
 
 
 def _build(info: DatasetInfo, store: Path, shape: ClipShape, progress: bool) -> None:
@@ -59,27 +82,30 @@ def _build(info: DatasetInfo, store: Path, shape: ClipShape, progress: bool) -> 
     """
     tables, subsets = _read_tables(info)
     clips = len(tables["ids"])
-    temporary = store.with_name(f"{store.name}.{os.getpid()}.tmp")
     try:
-        temporary.mkdir(parents=True)
-        broken, silent = _decode(info, tables, temporary, shape, progress)
-        if broken:
-            tables = _close_gaps(temporary, tables, list(broken))
-        for name, array in tables.items():
-            np.save(temporary / f"{name}.npy", array)
-        source = [str(info.folder.resolve()), shape.size, shape.rate, shape.seconds]
-        said = {"source": source, "subsets": subsets, "broken": list(broken.values()), "silent": silent}
-        (temporary / "store.json").write_text(json.dumps(said), encoding="utf-8")
-        _put_in_place(temporary, store)
-        _remove_superseded(store, source)
+        with temporary_folder(store.parent, store.name) as temporary:
+            broken, silent = _decode(info, tables, temporary, shape, progress)
+            if broken:
+                tables = _close_gaps(temporary, tables, list(broken))
+            for name, array in tables.items():
+                np.save(temporary / f"{name}.npy", array)
+            source = [str(info.folder.resolve()), shape.size, shape.rate, shape.seconds]
+            said = {"source": source, "subsets": subsets, "broken": list(broken.values()), "silent": silent}
+            files = sorted(temporary.glob("*.npy"))
+            for path in files:
+                sync(path)
+            said["files"] = {path.name: sealed(path) for path in files}
+            said["check"] = zlib.crc32(json.dumps(said).encode())
+            with whole_file(temporary / "store.json") as index:
+                index.write_text(json.dumps(said), encoding="utf-8")
+            _put_in_place(temporary, store)
+            _remove_superseded(store, source)
     except OSError as error:
         size = clips * (4 * shape.size**2 + 2 * shape.samples) / 1e9
         raise DataError(
             f'Cannot write the decoded clips of "{info.name}" to {shown(store.parent)}: {error.strerror}. They take '
             f"{size:.1f} GB: free some space, or point AVNB_DATA to a larger disk."
         ) from None
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _read_tables(info: DatasetInfo) -> tuple[dict[str, np.ndarray], list[str]]:
@@ -194,21 +220,24 @@ def _close_gaps(folder: Path, tables: dict[str, np.ndarray], broken: list[int]) 
 def _put_in_place(temporary: Path, store: Path) -> None:
     if not (store / "store.json").exists():
         shutil.rmtree(store, ignore_errors=True)  # a store without its index was taken apart by hand
+    (temporary / LOCK).unlink(missing_ok=True)
     try:
         temporary.rename(store)
+        sync_folder(store.parent)
     except OSError:
         if not (store / "store.json").exists():  # else another process has just finished the same
             raise
 
 
 def _remove_superseded(store: Path, source: list) -> None:
-    """Delete the stores of the same folder and shape as they were before it changed, and what killed builds left."""
+    """Delete the stores of the same folder and shape as they were before it changed."""
     for index in store.parent.glob("*/store.json"):
-        if index.parent != store and json.loads(index.read_text(encoding="utf-8")).get("source") == source:
+        try:
+            said = json.loads(index.read_text(encoding="utf-8"))
+        except (OSError, ValueError):  # another set's, damaged: it is built anew when it is asked for
+            continue
+        if index.parent != store and isinstance(said, dict) and said.get("source") == source:
             shutil.rmtree(index.parent, ignore_errors=True)
-    for left in store.parent.glob("*.tmp"):
-        if time.time() - left.stat().st_mtime > ABANDONED:
-            shutil.rmtree(left, ignore_errors=True)
 
 
 def read_frame(path: Path, size: int) -> UInt8[np.ndarray, "3 size size"]:

@@ -23,6 +23,9 @@ from avnb.paths import shown, whole_file
 
 SPLITS = ("train", "val", "test")
 KEYS = {"id", "split", "subset", "file_name", "audio", "start", "mask", "objects", "labels", "video"}
+LONGEST = 1000  # bytes of a name
+LATEST = 10_000_000  # seconds at which a sound may start: 115 days
+MOST = 65_535  # classes, which are kept in 16 bits
 REQUIRED = ("id", "split", "subset", "file_name", "audio")
 _SURROGATE = re.compile("[\ud800-\udfff]")  # half a character: JSON can spell it, no file can hold it
 
@@ -89,6 +92,8 @@ def read_info(folder: Path) -> DatasetInfo:
     classes = said.get("classes")
     if not isinstance(classes, list) or not classes or not all(_is_text(label) for label in classes):
         raise DataError(f'{shown(path)}: "classes" must be a list of names, at least one.')
+    if len(classes) > MOST or max(len(label.encode()) for label in classes) > LONGEST:
+        raise DataError(f'{shown(path)}: "classes" are at most {MOST:,} names of at most {LONGEST} bytes.')
     if len(set(classes)) < len(classes):
         twice = next(label for label in classes if classes.count(label) > 1)
         raise DataError(f'{shown(path)}: class "{twice}" is listed twice; every class has one place in the order.')
@@ -186,8 +191,10 @@ def _read_row(line: str, where: str, number: int, classes: frozenset[str]) -> Ro
     if said["split"] not in SPLITS:
         raise DataError(f'{where}: split "{said["split"]}" is none of {", ".join(SPLITS)}.')
     start = said.get("start", 0.0)
-    if not _is_number(start) or start < 0:
-        raise DataError(f'{where}: "start" is a time in seconds, 0 or later, not {start!r}.')
+    if not _is_number(start) or not 0 <= start <= LATEST:
+        raise DataError(f'{where}: "start" is a time in seconds, from 0 to {LATEST:,}, not {start!r}.')
+    if long := [key for key in ("id", "subset", "video") if len(str(said.get(key)).encode()) > LONGEST]:
+        raise DataError(f'{where}: "{long[0]}" is longer than {LONGEST} bytes, which no name is.')
     mask = said.get("mask")
     for key in ("file_name", "audio", "mask"):
         if said.get(key) is not None:

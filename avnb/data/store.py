@@ -6,16 +6,19 @@ Opening a store reads a page of JSON and maps the arrays: the same work for 1,00
 import copy
 import hashlib
 import json
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
+from avnb.data.arrays import is_intact
 from avnb.data.benchmarks import BENCHMARKS
 from avnb.data.clips import Clip, SceneObject
 from avnb.data.folder import SPLITS, DatasetInfo
@@ -41,6 +44,10 @@ class ClipShape:
         return round(self.rate * self.seconds)
 
 
+class DamagedStore(Exception):
+    """What on the disk was a store is damaged; the sentence says how. It is built anew."""
+
+
 class Store:
     """The clips of one benchmark as memory-mapped arrays.
 
@@ -49,19 +56,23 @@ class Store:
     clip with a mask is: within its "box", as the papers judge a benchmark of boxes, or on its "mask".
     """
 
+    rebuilt = ""  # why the store had to be built anew, where it had
     kept: bool | np.ndarray = True  # which clips select() and count() offer: all, but in a part
     shares: np.ndarray | None = None  # of the truth, each object's, where one is not 1
     truth: str = "mask"
 
     def __init__(self, info: DatasetInfo, folder: Path, shape: ClipShape) -> None:
-        said = json.loads((folder / "store.json").read_text(encoding="utf-8"))
+        said = _read_index(folder / "store.json")
         self.info, self.folder, self.shape = info, folder, shape
         self.name, self.classes, self.origin = info.name, info.classes, info.origin
         self.truth = published_truth(info.name)
         self.subsets: list[str] = said["subsets"]
         self.broken: list[dict] = said["broken"]
         self.silent: int = said["silent"]
-        arrays = {path.stem: np.load(path, mmap_mode="r") for path in folder.glob("*.npy") if "~" not in path.stem}
+        try:
+            arrays = {name.removesuffix(".npy"): np.load(folder / name, mmap_mode="r") for name in said["files"]}
+        except (OSError, ValueError) as error:
+            raise DamagedStore(f"an array of it cannot be read ({error})") from None
         self.ids, self.clips, self.frames, self.waveforms = (
             arrays[name] for name in ("ids", "clips", "frames", "waveforms")
         )
@@ -237,6 +248,8 @@ class Store:
         """What a reader should know before trusting the clips: how many there are, and which were left out and why."""
         lines = [f"{self.name} ({self.origin}): {sum(self.count().values()):,} clips, {len(self.classes)} classes"]
         lines += [f"  {split} {subset}: {n:,}" for (split, subset), n in sorted(self.count().items())]
+        if self.rebuilt:
+            lines.append(f"  built anew: what had been decoded before was damaged ({self.rebuilt})")
         if self.silent:
             lines.append(f"  {self.silent:,} clips are silent (kept, but nothing can be learnt from them)")
         lines += [f"  left out: {clip['id']} (line {clip['line']}): {clip['why']}" for clip in self.broken]
@@ -255,6 +268,21 @@ def published_truth(name: str) -> str:
     """
     protocols = BENCHMARKS[name].protocols if name in BENCHMARKS else ()
     return "box" if any(protocol.truth == "box" for protocol in protocols) else "mask"
+
+
+def _read_index(path: Path) -> dict[str, Any]:
+    """Return what store.json says; raise DamagedStore where it, or an array that it names, is not as it was written."""
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+        check = said.pop("check")
+        if check != zlib.crc32(json.dumps(said).encode()):
+            raise DamagedStore("store.json was changed")
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        raise DamagedStore("store.json cannot be read") from None
+    for name, seal in said["files"].items():
+        if not is_intact(path.parent / name, seal):
+            raise DamagedStore(f"{name} is not what was written")
+    return said
 
 
 def box_pixels(xyxy: Sequence[float] | np.ndarray, size: int) -> tuple[int, int, int, int]:
