@@ -52,6 +52,10 @@ def answer(command: str, arguments: Sequence[str], work: Callable[[], str]) -> i
     except AvnbError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1
+    except OSError as error:  # rights, a read-only disk, a folder that was taken away
+        where = f"{error.filename} " if error.filename else ""
+        print(printable(f"DataError: {where}cannot be read or written: {error.strerror or error}."), file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print(f"\nStopped. Continue with: {shlex.join([command, *arguments])}", file=sys.stderr)
         return 130

@@ -9,8 +9,9 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from avnb.errors import printable
+from avnb.errors import DataError, printable
 
 LONGEST = 150  # bytes of a name as a part of a file's name, which most systems hold to 255
 _UMASK = os.umask(0)
@@ -52,6 +53,18 @@ def shown(path: Path) -> str:
     return printable(path.as_posix())
 
 
+def worker_environment() -> dict[str, str]:
+    """Return the environment of a process that decodes: it finds this package wherever that lies, on one thread.
+
+    Such a process is started with ``python -P``: a file called numpy.py in the working folder is not run.
+    """
+    home = Path(__file__).resolve().parents[1]
+    own = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    if "site-packages" not in home.parts:  # not installed, or from its sources
+        own["PYTHONPATH"] = os.pathsep.join(filter(None, (str(home), os.environ.get("PYTHONPATH", ""))))
+    return os.environ | own
+
+
 def file_name(name: str, longest: int = LONGEST) -> str:
     """Return ``name`` as a part of a file's name on any system; different names stay different.
 
@@ -63,6 +76,21 @@ def file_name(name: str, longest: int = LONGEST) -> str:
     """
     spelt = re.sub(r"^[-.~ ]|[ .]$|[^\w .,+=()@~-]", lambda found: spell(found[0]), name) or "%"
     return shortened(spelt, longest)
+
+
+def is_inside(name: Any) -> bool:
+    """Tell whether a name, from a file perhaps, is a path that stays inside its folder, on any system."""
+    if not isinstance(name, str) or not name or printable(name) != name or "\\" in name:
+        return False
+    return all(part not in ("", ".", "..") and len(part.encode()) <= 250 for part in name.split("/"))
+
+
+def inside(folder: Path, name: str) -> Path:
+    """Return a file's path in a folder; raise DataError where the name, or a link on the way, leads out of it."""
+    path = folder / name
+    if not is_inside(name) or not path.parent.resolve().is_relative_to(folder.resolve()):
+        raise DataError(f'"{name}" leads out of {shown(folder)}; nothing is written there.')
+    return path
 
 
 def spell(characters: str) -> str:
@@ -87,6 +115,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{shortened(path.name, 200)}.{os.getpid()}.tmp")
+    temporary.unlink(missing_ok=True)  # a link, perhaps, that would be written through
     try:
         yield temporary
         with open(temporary, "rb+") as file:

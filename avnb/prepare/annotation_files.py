@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+from avnb.data.media_files import why_unusable
 from avnb.errors import DataError
 from avnb.paths import shown
 from avnb.prepare.media_folder import walk
@@ -32,6 +33,8 @@ def annotation_files(options: Options) -> list[Path]:
 
 def read_text(path: Path) -> str:
     """Read a text file; raise DataError where it is none."""
+    if why := why_unusable(path):
+        raise DataError(f"{shown(path)} {why}.")
     try:
         if path.stat().st_size > LARGEST:
             raise DataError(f"{shown(path)} is larger than {LARGEST // 2**20} MB, which no annotation file is.")
@@ -53,12 +56,18 @@ def read_json(path: Path) -> Any:
 
 
 def read_table(path: Path) -> list[list[str]]:
-    """Read the rows of a list or comma-separated file, empty ones left out; raise DataError where it is none."""
+    """Read the rows of a list, its cells divided by commas, semicolons or tabs; raise DataError where it is none.
+
+    Empty rows are left out. The heading says which sign divides cells; without a comma in it, it is one of the others.
+    """
     text = read_text(path)
     if "\0" in text:
         raise DataError(f"{shown(path)} holds NUL characters, so it is no list; download it again.")
     try:
-        rows = list(csv.reader(text.splitlines(), skipinitialspace=True))
+        lines = text.splitlines()
+        first = next((line for line in lines if line.strip()), "")
+        sign = next((sign for sign in ",;\t" if sign in first), ",")
+        rows = list(csv.reader(lines, skipinitialspace=True, delimiter=sign))
     except csv.Error as error:
         raise DataError(f"{shown(path)} is not a comma-separated list ({error}).") from None
     return [[cell.strip() for cell in row] for row in rows if any(cell.strip() for cell in row)]

@@ -26,8 +26,8 @@ from typing import Any
 from avnb.data.benchmarks import BENCHMARKS
 from avnb.data.folder import read_info, write_dataset
 from avnb.data.scratch import enough_space
-from avnb.errors import DataError, answer
-from avnb.paths import shown, whole_file
+from avnb.errors import DataError, answer, printable
+from avnb.paths import is_inside, shown, whole_file
 from avnb.prepare.datasets import IMPORTERS
 from avnb.prepare.job_queue import Queue
 from avnb.prepare.journal import Journal, key_of, only_one
@@ -35,6 +35,11 @@ from avnb.prepare.media_folder import walk
 from avnb.prepare.plan import SIDE, Job, Options, Plan
 from avnb.prepare.workers import Request, Result, do_all
 
+FAULTS = {
+    "broken": "broken files",
+    "again": "not decoded this time (the next call tries again)",
+    "failed": "failed by a mistake of avnb's own, not of the file (please report it; the next call tries again)",
+}
 NAMED = 50  # of each kind in the printed report; report.txt in the folder names all
 
 
@@ -78,12 +83,15 @@ def prepare(
         jobs = Queue(_part(_limited(_planned(name, options, plan), options.limit), shard))
         if not jobs.planned:
             raise DataError(_nothing(name, plan, options, shard))
-        _claim(out, name, shard, command)
-        with only_one(out), closing(Journal(out)) as journal:
-            journal.clear()
-            with tqdm(total=jobs.total, desc=name, unit="file", disable=not progress) as bar:
-                _carry_out(jobs, plan, options, out, workers, journal, command, bar)
-            return _finish(name, plan, options, out, journal, jobs)
+        _check_places(options, out)
+        _check_owner(out, name, shard)
+        with only_one(out):
+            _claim(out, name, shard, command)
+            with closing(Journal(out)) as journal:
+                journal.clear()
+                with tqdm(total=jobs.total, desc=name, unit="file", disable=not progress) as bar:
+                    _carry_out(jobs, plan, options, out, workers, journal, command, bar)
+                return _finish(name, plan, options, out, journal, jobs)
 
 
 def _planned(name: str, options: Options, plan: Plan) -> Iterator[Job]:
@@ -91,10 +99,25 @@ def _planned(name: str, options: Options, plan: Plan) -> Iterator[Job]:
     named: set[str] = set()
     for job in importlib.import_module(f"avnb.prepare.datasets.{IMPORTERS[name]}").plan(options, plan):
         plan.jobs += 1
+        for one in (job.id, *(cut.id for cut in job.cuts)):
+            if not is_inside(one):
+                raise DataError(f'A clip of {Path(job.source).name} is called "{one}", which cannot be a file\'s name.')
         for cut in job.cuts:
             named.update(cut.labels, (thing.label for thing in cut.things))
         yield job
     plan.classes = plan.classes or tuple(sorted(named))
+
+
+def _check_places(options: Options, out: Path) -> None:
+    """Raise DataError where a call would take its own output for input, or the output is no folder."""
+    if out.exists() and not out.is_dir():
+        raise DataError(f"{shown(out)} is a file; --out is the folder to be made.")
+    videos, target = Path(options.videos).resolve(), out.resolve()
+    if target == videos or target.is_relative_to(videos):
+        raise DataError(
+            f"{shown(out)} lies in {shown(Path(options.videos))}, so that the next call would take what this one makes "
+            "for input; name a folder beside it with --out."
+        )
 
 
 def _limited(jobs: Iterator[Job], limit: int) -> Iterator[Job]:
@@ -224,6 +247,13 @@ def _link(source: Path, target: Path) -> None:
 
 def _claim(out: Path, name: str, shard: tuple[int, int], command: str) -> None:
     """Write down whose folder this is; raise DataError where it is another's."""
+    mine = _check_owner(out, name, shard)
+    with whole_file(out / ".prepare" / "command.json") as temporary:
+        temporary.write_text(json.dumps(mine | {"command": command}) + "\n", encoding="utf-8")
+
+
+def _check_owner(out: Path, name: str, shard: tuple[int, int]) -> dict[str, str]:
+    """Return what a folder of this call says of itself; raise DataError where it is another's."""
     path = out / ".prepare" / "command.json"
     mine = {"data set": name, "shard": "{}/{}".format(*shard)}
     try:
@@ -236,26 +266,28 @@ def _claim(out: Path, name: str, shard: tuple[int, int], command: str) -> None:
             ) from None
     except (OSError, ValueError):
         theirs = mine
+    if not isinstance(theirs, dict):
+        theirs = mine
     if any(theirs.get(key) != value for key, value in mine.items()):
         raise DataError(
             f'{shown(out)} holds "{theirs.get("data set")}", part {theirs.get("shard")}; give another --out, or remove '
             "the folder."
         )
-    with whole_file(path) as temporary:
-        temporary.write_text(json.dumps(mine | {"command": command}) + "\n", encoding="utf-8")
+    return mine
 
 
 def _finish(name: str, plan: Plan, options: Options, out: Path, journal: Journal, jobs: Queue) -> str:
     """Write the report, metadata.jsonl and, last, dataset.json; what stands already as it should is left alone."""
     counts: Counter[tuple[str, str]] = Counter()
-    broken: list[tuple[str, str]] = []
-    failed: list[tuple[str, str]] = []
+    faults: dict[str, list[tuple[str, str]]] = {kind: [] for kind in FAULTS}
     dropped = list(plan.dropped)
     for key in jobs.sorted_keys():
         entry = journal.entry(key)
+        if entry is None:
+            raise DataError(f"{shown(journal.path)} was changed while it was being written; call again.")
         counts.update((row["split"], row["subset"]) for row in entry["rows"])
         dropped += [(what, why) for what, why in entry["dropped"]]
-        for kind, listed in (("broken", broken), ("failed", failed)):
+        for kind, listed in faults.items():
             if kind in entry:
                 listed.append((Path(entry["source"]).name, entry[kind]))
     record = BENCHMARKS.get(name)
@@ -266,11 +298,11 @@ def _finish(name: str, plan: Plan, options: Options, out: Path, journal: Journal
         "note": f"{plan.note} Frames' shorter side {SIDE} pixels at most, sound at {options.rate:,} Hz. Prepared by "
         f"avnb-prepare {name}.",
     }
-    full = _report(name, plan, counts, broken, failed, dropped, None)
+    full = _report(name, plan, counts, faults, dropped, None)
     with whole_file(out / "report.txt") as temporary:
         temporary.write_text(full + "\n", encoding="utf-8")
     if not counts:
-        raise DataError(f"Not one clip could be made.\n{_report(name, plan, counts, broken, failed, dropped, NAMED)}")
+        raise DataError(f"Not one clip could be made.\n{_report(name, plan, counts, faults, dropped, NAMED)}")
 
     def rows() -> Iterator[dict[str, Any]]:
         return (row for key in jobs.sorted_keys() for row in journal.entry(key)["rows"])
@@ -279,7 +311,7 @@ def _finish(name: str, plan: Plan, options: Options, out: Path, journal: Journal
         write = [info[key] for key in ("name", "classes", "origin", "note")]
         write_dataset(_unfinished(out), *write, rows())
     journal.close_up(jobs.sorted_keys)
-    return _report(name, plan, counts, broken, failed, dropped, NAMED)
+    return _report(name, plan, counts, faults, dropped, NAMED)
 
 
 def _unfinished(out: Path) -> Path:
@@ -302,8 +334,7 @@ def _report(
     name: str,
     plan: Plan,
     counts: Counter[tuple[str, str]],
-    broken: list[tuple[str, str]],
-    failed: list[tuple[str, str]],
+    faults: dict[str, list[tuple[str, str]]],
     dropped: list[tuple[str, str]],
     named: int | None,
 ) -> str:
@@ -320,11 +351,11 @@ def _report(
                 lines.append(f"  ... and {len(items) - named:,} more, in report.txt")
 
     name_all("listed, but there is no file", sorted(plan.missing))
-    name_all("broken files", [f"{what}: {why}" for what, why in sorted(broken)])
-    fault = "failed by a mistake of avnb's own, not of the file (please report it; the next call tries again)"
-    name_all(fault, [f"{what}: {why}" for what, why in sorted(failed)])
+    for kind, title in FAULTS.items():
+        name_all(title, [f"{what}: {why}" for what, why in sorted(faults[kind])])
     name_all("left out", [f"{what}: {why}" for what, why in sorted(dropped)])
-    return "\n".join(lines).encode(errors="backslashreplace").decode()  # an annotation may hold half a character
+    name_all("passed over", [f"{what}: {why}" for what, why in sorted(plan.passed)])
+    return printable("\n".join(lines))  # names may hold anything, half a character too
 
 
 def _nothing(name: str, plan: Plan, options: Options, shard: tuple[int, int]) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from avnb.errors import DataError
+from avnb.paths import inside
 from avnb.prepare.plan import Cut, Job, Options
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def write(
         if name is not None:
             made[name] = paths[key].stat().st_size
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            os.replace(paths[key], folder / name)
+            os.replace(paths[key], inside(folder, name))
     row_of = {
         "id": cut.id, "split": cut.split, "subset": cut.subset, **files, "start": 0.0, "objects": things,
         "labels": list(cut.labels), "video": job.video,

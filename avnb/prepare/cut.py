@@ -11,6 +11,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,10 @@ import soundfile
 from av.video.reformatter import VideoReformatter
 from PIL import Image
 
-from avnb.data.media_files import picture_stream
 from avnb.errors import DataError
+from avnb.paths import inside
 from avnb.prepare.decoding import (
+    Film,
     as_picture,
     frames_at,
     open_source,
@@ -31,15 +33,16 @@ from avnb.prepare.decoding import (
     read_picture,
     reason_of,
     samples_between,
-    sound_length,
 )
 from avnb.prepare.mask_files import read_mask_file
+from avnb.prepare.media_folder import twins
 from avnb.prepare.plan import Cut, Job, Thing
 
 PACKAGE = Path(__file__).resolve().parents[1]
 READY = "ready"  # a worker's first line
 QUALITY = 92  # of the JPEG files
 SHORTEST = 0.1  # seconds of sound below which there is nothing to hear
+NAMED = 100  # of what is dropped of one file
 BLOCK = 1 << 16  # samples written at once
 ROOM = 16 * 2**20  # bytes that must be free on the disk
 MEMORY = 6 * 2**30  # bytes of address space for a worker; a broken header may ask for any number
@@ -56,11 +59,13 @@ def cut(job: Job, folder: Path, scratch: Path, rate: int, seconds: float) -> dic
     dropped: list[tuple[str, str]] = []
     made: dict[str, Path] = {}  # where a file will be -> where it is now
     try:
-        with open_source(job.source) as container:
-            length = sound_length(container)
-            cuts = _timed(job, container, length)
+        with closing_film(Film(job.source, open_source(job.source))) as film:
+            length = film.length
+            cuts = _timed(job, film)
+            if film.jumps:
+                dropped.append((job.id, f"its clock begins again or jumps {film.jumps:,} times; the parts are joined"))
             kept = []
-            for place, why in _pictures(container, cuts, scratch, made):
+            for place, why in _pictures(film, cuts, scratch, made):
                 if why:
                     dropped.append((cuts[place].id, why))
                 else:
@@ -72,7 +77,7 @@ def cut(job: Job, folder: Path, scratch: Path, rate: int, seconds: float) -> dic
             if kept:
                 made[sound] = _temporary(scratch, sound)
                 end = max(starts) + seconds
-                heard = _write_sound(container, made[sound], min(starts), end, rate, dropped, job.id)
+                heard = _write_sound(film, made[sound], min(starts), end, rate, dropped, job.id)
         rows = []
         for clip, start in zip(kept, starts, strict=True):
             begin = max(0.0, min(start - min(starts), heard - seconds))
@@ -84,19 +89,31 @@ def cut(job: Job, folder: Path, scratch: Path, rate: int, seconds: float) -> dic
             rows.append(_row(clip, sound, begin, job.video))
         if not rows:
             made = {}
-            raise DataError("; ".join(dict.fromkeys(why for _, why in dropped)) or "there is nothing to cut from it")
+            reasons = list(dict.fromkeys(why for _, why in dropped))
+            more = f" (and {len(reasons) - NAMED:,} more)" if len(reasons) > NAMED else ""
+            raise DataError("; ".join(reasons[:NAMED]) + more or "there is nothing to cut from it")
         sizes = {name: path.stat().st_size for name, path in made.items()}
         for name, path in made.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            os.replace(path, folder / name)
-        return {"rows": rows, "files": sizes, "dropped": dropped}
+            os.replace(path, inside(folder, name))
+        return {"rows": rows, "files": sizes, "dropped": _summed_up(dropped)}
     finally:
         for left in scratch.iterdir():
             left.unlink()
 
 
-def _timed(job: Job, container: av.container.InputContainer, length: float) -> list[Cut]:
+@contextmanager
+def closing_film(film: Film) -> Iterator[Film]:
+    """Close the container that a film has at the end of the block."""
+    try:
+        yield film
+    finally:
+        film.container.close()
+
+
+def _timed(job: Job, film: Film) -> list[Cut]:
     """Return the job's cuts with the time of each: read off, counted, in the middle, or every so often."""
+    length = film.length
     if job.every:
         pattern = job.cuts[0]
         first = min(job.every, length) / 2
@@ -105,8 +122,8 @@ def _timed(job: Job, container: av.container.InputContainer, length: float) -> l
     cuts = []
     for clip in job.cuts:
         time = clip.time
-        if clip.frame is not None and (stream := picture_stream(container)) is not None:
-            rate = stream.average_rate
+        if clip.frame is not None and film.picture is not None:
+            rate = film.picture.average_rate
             if not rate:
                 raise DataError("it does not say how many frames a second it has")
             time = float(clip.frame / rate)
@@ -117,6 +134,13 @@ def _timed(job: Job, container: av.container.InputContainer, length: float) -> l
 def _start(clip: Cut, length: float, seconds: float) -> float:
     """Return when the clip's sound starts: half of it before the frame, but inside the file."""
     return max(0.0, min(clip.time - seconds / 2, length - seconds))
+
+
+def _summed_up(dropped: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return the first of what was dropped, and how much more there is: a header may promise a day of clips."""
+    if len(dropped) <= NAMED:
+        return dropped
+    return [*dropped[:NAMED], (dropped[-1][0], f"and {len(dropped) - NAMED:,} more of this file, this the last")]
 
 
 def _parts(clip: Cut) -> tuple[str, str]:
@@ -140,9 +164,7 @@ def _row(clip: Cut, sound: str, start: float, video: str) -> dict[str, Any]:
 # Pictures
 
 
-def _pictures(
-    container: av.container.InputContainer, cuts: Sequence[Cut], scratch: Path, made: dict[str, Path]
-) -> Iterator[tuple[int, str]]:
+def _pictures(film: Film, cuts: Sequence[Cut], scratch: Path, made: dict[str, Path]) -> Iterator[tuple[int, str]]:
     """Write the frame of each cut; yield its place among the cuts, and why there is none ("" where there is)."""
 
     def write(place: int, picture: Image.Image) -> None:
@@ -162,10 +184,10 @@ def _pictures(
                 yield place, ""
     if not filmed:
         return
-    if picture_stream(container) is None:
+    if film.picture is None:
         raise DataError("it has no picture")
     shrink = VideoReformatter()
-    found = frames_at(container, [time for time, _ in filmed])
+    found = frames_at(film, [time for time, _ in filmed])
     for (time, place), (frame, why) in zip(filmed, found, strict=True):
         if frame is None:
             yield place, f"{why} at {time:.2f} s"
@@ -202,7 +224,7 @@ def _with_masks(cuts: list[Cut], scratch: Path, made: dict[str, Path], dropped: 
 
 
 def _write_sound(
-    container: av.container.InputContainer,
+    film: Film,
     path: Path,
     start: float,
     end: float,
@@ -218,7 +240,7 @@ def _write_sound(
     with soundfile.SoundFile(path, "w", rate, 1, "PCM_16", format="FLAC") as file:
         blocks: list[np.ndarray] = []
         held = written = 0
-        for samples in samples_between(container, start, end, rate, dropped, name):
+        for samples in samples_between(film, start, end, rate, dropped, name):
             part = samples[: wanted - written]
             blocks.append(part)
             held, written = held + len(part), written + len(part)
@@ -259,7 +281,7 @@ def attempt(said: dict[str, Any]) -> dict[str, Any]:
     folder, scratch = Path(said["folder"]), Path(said["scratch"])
     try:
         scratch.mkdir(parents=True, exist_ok=True)
-        return cut(job_from(said["job"]), folder, scratch, said["rate"], said["seconds"])
+        return _cut_or_twin(job_from(said["job"]), folder, scratch, said["rate"], said["seconds"])
     except DataError as error:
         why = str(error)
     except Exception as error:
@@ -271,6 +293,22 @@ def attempt(said: dict[str, Any]) -> dict[str, Any]:
     except OSError:
         full = True
     return {"full": why} if full else {"rows": [], "files": {}, "dropped": [], "broken": why}
+
+
+def _cut_or_twin(job: Job, folder: Path, scratch: Path, rate: int, seconds: float) -> dict[str, Any]:
+    """Cut a file, or where it is broken another one of its name beside it, and say so."""
+    try:
+        return cut(job, folder, scratch, rate, seconds)
+    except DataError as error:
+        for other in twins(job.source):
+            try:
+                result = cut(replace(job, source=other), folder, scratch, rate, seconds)
+            except DataError:
+                continue
+            broken, used = (Path(path).name for path in (job.source, other))
+            result["dropped"].append((job.id, f"{broken} is broken ({error}); {used} is used in its place"))
+            return result
+        raise
 
 
 def _fault(error: Exception) -> str:

@@ -11,6 +11,7 @@ It imports no torch, so that a worker is small and starts quickly.
 
 import traceback
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import av
@@ -20,14 +21,18 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from PIL import Image
 
 from avnb.data import media_files
+from avnb.data.media_clock import Clock, moved
 from avnb.data.media_files import PIXELS, open_media, picture_stream, sound_stream
+from avnb.data.media_sound import SLOWEST, Mixing, samples_of, sound_frame
 from avnb.errors import DataError
 from avnb.prepare.plan import SIDE
 
 PACKAGE = Path(__file__).resolve().parents[1]
 NEAREST = 1 / 60  # seconds; half a frame at 30 a second, so that a time taken from one finds that frame
 SEEK_OVER = 5.0  # seconds without a wanted frame that are worth a jump to the next keyframe
-SLOWEST = 1000  # samples a second; with fewer, a broken header stretches a short sound to hours
+EARLIER = 0.5  # seconds before the first wanted sample at which decoding begins
+# What can be joined by writing one file behind the other, or tells its length by guessing: its packets are counted.
+JOINED = frozenset(["mpegts", "mpeg", "mpegvideo", "avi", "flv", "ogg", "asf", "mp3", "aac", "rm", "loas", "h264"])
 GAP = 0.1  # seconds by which sound may be late before silence is put in its place
 LONGEST = 24 * 3600  # seconds; a broken header may promise years of sound, and a clip for each second of them
 
@@ -47,52 +52,91 @@ def open_source(path: str) -> av.container.InputContainer:
     return container
 
 
-def sound_of(container: av.container.InputContainer) -> av.audio.stream.AudioStream:
-    """Return the stream that a player would play; raise DataError where there is none."""
-    stream = sound_stream(container)
-    if stream is None:
-        raise DataError("it has no sound")
-    return stream
+class Film:
+    """A file that is cut: its container, which is opened anew where it must be read from its beginning.
+
+    ``length`` is how many seconds its sound lasts; of a file that may have been joined of several, or does not say how
+    long it is, that is what its packets say, and ``shifts`` how their times are moved. Raises DataError where there is
+    no sound.
+    """
+
+    def __init__(self, path: str, container: av.container.InputContainer) -> None:
+        self.path, self.container = path, container
+        self.shifts: dict[int, list[tuple[int, float]]] = {}
+        self.jumps, self.start = 0, (container.start_time or 0) / av.time_base
+        if self.sound.rate < SLOWEST:
+            raise DataError(f"its header says that its sound has {self.sound.rate} samples a second")
+        said = _said_length(container, self.sound)
+        if JOINED.isdisjoint(container.format.name.split(",")) and said is not None:
+            if said > LONGEST:
+                raise DataError(f"its header says that it lasts {said / 3600:,.0f} hours")
+            self.length = said
+        else:
+            self.length = self._pass_by()
+
+    def _pass_by(self) -> float:
+        """Pass over all packets; return how long the sound lasts."""
+        clock = Clock(self.start)
+        sound = self.sound.index
+        used = [stream for stream in (picture_stream(self.container), self.sound) if stream is not None]
+        with suppress(av.error.FFmpegError):  # it breaks off
+            for packet in self.container.demux(used):
+                if packet.size:
+                    clock.pass_by(packet)
+        self.jumps, self.shifts = clock.jumps, clock.shifts
+        if sound not in clock.ends:
+            raise DataError("its sound cannot be decoded")
+        self.anew()
+        return clock.ends[sound] - self.start
+
+    def anew(self) -> None:
+        """Open the file again: some decoders leave out what comes first after a jump to the beginning."""
+        self.container.close()
+        self.container = open_source(self.path)
+
+    @property
+    def picture(self) -> av.video.stream.VideoStream | None:
+        return picture_stream(self.container)
+
+    @property
+    def sound(self) -> av.audio.stream.AudioStream:
+        stream = sound_stream(self.container)
+        if stream is None:
+            raise DataError("it has no sound")
+        return stream
+
+    def packets(self, stream: av.stream.Stream) -> Iterator[av.Packet]:
+        """Yield the packets of a stream, at their times, from where the container stands; no other's."""
+        for other in self.container.streams:
+            other.discard = Discard.default if other is stream else Discard.all
+        return moved(self.container.demux(stream), self.shifts.get(stream.index, ()))
 
 
-def sound_length(container: av.container.InputContainer) -> float:
-    """Return the seconds that the sound lasts, as far as the file's header says."""
-    stream = sound_of(container)
-    if stream.rate < SLOWEST:
-        raise DataError(f"its header says that its sound has {stream.rate} samples a second")
+def _said_length(container: av.container.InputContainer, stream: av.audio.stream.AudioStream) -> float | None:
+    """Return the seconds that the sound lasts as far as the file's header says."""
     if stream.duration is not None and stream.time_base:
-        length = float(stream.duration * stream.time_base)
-    elif container.duration is not None:
-        length = container.duration / av.time_base
-    else:
-        raise DataError("it does not say how long it is")
-    if length > LONGEST:
-        raise DataError(f"its header says that it lasts {length / 3600:,.0f} hours")
-    return length
+        return float(stream.duration * stream.time_base)
+    return None if container.duration is None else container.duration / av.time_base
 
 
-def frames_at(
-    container: av.container.InputContainer, times: Sequence[float]
-) -> Iterator[tuple[av.VideoFrame | None, str]]:
+def frames_at(film: Film, times: Sequence[float]) -> Iterator[tuple[av.VideoFrame | None, str]]:
     """Yield the frame that is on the screen at each of the rising ``times``, or None and why there is none."""
     start = 0
     while start < len(times):
         end = start + 1
-        while end < len(times) and times[end] - times[end - 1] <= SEEK_OVER:
+        while end < len(times) and (film.jumps or times[end] - times[end - 1] <= SEEK_OVER):
             end += 1
-        yield from _run_of_frames(container, times[start:end])
+        yield from _run_of_frames(film, times[start:end])
         start = end
 
 
-def _run_of_frames(
-    container: av.container.InputContainer, times: Sequence[float]
-) -> Iterator[tuple[av.VideoFrame | None, str]]:
+def _run_of_frames(film: Film, times: Sequence[float]) -> Iterator[tuple[av.VideoFrame | None, str]]:
     """Yield the frames at times that lie close together: one seek, then everything is decoded."""
     wanted = 0
     shown: av.VideoFrame | None = None  # the latest frame so far
     intact = False  # whether all since its keyframe could be decoded
-    for frame, fine in _decoded(container, times[0]):
-        time = frame.time - _origin(container)
+    for frame, fine in _decoded(film, times[0]):
+        time = frame.time - film.start
         while wanted < len(times) and shown is not None and time > times[wanted] + NEAREST:
             yield (shown, "") if intact else (None, "the picture is damaged")
             wanted += 1
@@ -107,7 +151,7 @@ def _run_of_frames(
                     return
             continue
         shown, intact = frame, fine
-    last = None if shown is None else shown.time - _origin(container)
+    last = None if shown is None else shown.time - film.start
     lasts = 0.0 if shown is None else max(NEAREST, float((shown.duration or 0) * (shown.time_base or 0)))
     for time in times[wanted:]:
         if last is None:
@@ -118,23 +162,29 @@ def _run_of_frames(
             yield (shown, "") if intact else (None, "the picture is damaged")
 
 
-def _decoded(container: av.container.InputContainer, time: float) -> Iterator[tuple[av.VideoFrame, bool]]:
+def _decoded(film: Film, time: float) -> Iterator[tuple[av.VideoFrame, bool]]:
     """Yield the frames from the last keyframe before ``time`` on, and whether each is whole.
 
-    Where the file's index leads past ``time``, it is decoded from its beginning.
+    Where the file's index leads past ``time``, or its clock jumps, it is decoded from its beginning.
     """
-    stream = picture_stream(container)
-    if stream.codec_context.width * stream.codec_context.height > PIXELS:
-        raise DataError(f"its frames would be {stream.codec_context.width} x {stream.codec_context.height} pixels")
-    _only(container, stream)
-    for begin in dict.fromkeys((time, 0.0)):
-        try:
-            container.seek(int((begin + _origin(container)) * av.time_base))
-        except av.error.FFmpegError:
-            if begin:
+    if film.picture.codec_context.width * film.picture.codec_context.height > PIXELS:
+        context = film.picture.codec_context
+        raise DataError(f"its frames would be {context.width} x {context.height} pixels")
+    for begin in (0.0,) if film.jumps else dict.fromkeys((time, 0.0)):
+        if begin:
+            try:
+                film.container.seek(int((begin + film.start) * av.time_base))
+            except av.error.FFmpegError:
                 continue
-        fine, late = False, False
-        for packet in container.demux(stream):
+        else:
+            film.anew()
+        # Whole from a keyframe's packet on, or from the first of the file. (The frames that come out of a clip that was
+        # cut out of a film need not begin with a keyframe; what comes before them is decoded and not shown.) After
+        # damage, whole from a frame on that needs no other.
+        fine, late = not begin, False
+        first = True
+        for packet in film.packets(film.picture):
+            fine, first = fine or (first and packet.is_keyframe), False
             try:
                 frames = packet.decode()
             except av.error.EOFError:
@@ -145,7 +195,7 @@ def _decoded(container: av.container.InputContainer, time: float) -> Iterator[tu
             for frame in frames:
                 if frame.time is None:
                     continue
-                if begin and frame.time - _origin(container) > time + NEAREST and not late and late is not None:
+                if begin and frame.time - film.start > time + NEAREST and not late and late is not None:
                     late = True
                     break
                 late = None  # the first frame was early enough
@@ -158,57 +208,75 @@ def _decoded(container: av.container.InputContainer, time: float) -> Iterator[tu
 
 
 def samples_between(
-    container: av.container.InputContainer,
-    start: float,
-    end: float,
-    rate: int,
-    dropped: list[tuple[str, str]],
-    name: str,
+    film: Film, start: float, end: float, rate: int, dropped: list[tuple[str, str]], name: str
 ) -> Iterator[np.ndarray]:
-    """Yield int16 mono samples at ``rate`` from ``start`` on, in their place in time, until a little after ``end``."""
-    stream = sound_of(container)
-    _only(container, stream)
-    resampler = av.AudioResampler("s16", "mono", rate)
-    try:
-        container.seek(int((start + _origin(container)) / stream.time_base), stream=stream)
-    except av.error.FFmpegError:
-        container.seek(0)
-    expected: float | None = None
-    surplus = 0  # samples before the start that are still to be thrown away
-    for frame in _sound_frames(container, stream):
-        time = expected if frame.time is None else frame.time - _origin(container)
-        if time is None:
-            time = 0.0
-        if expected is None:  # the first
-            surplus = round((start - time) * rate)
-            if surplus < 0:
-                yield np.zeros(min(-surplus, round((end - start) * rate)), np.int16)
-                surplus = 0
-        elif time - expected > GAP:
-            lost = min(time, end) - max(expected, start)
-            if lost > 0:
-                dropped.append((name, f"sound is missing at {max(expected, start):.2f} s: {lost:.2f} s of silence"))
-            silence = np.zeros(max(0, round((min(time, end) - expected) * rate)), np.int16)
-            yield silence[surplus:]
-            surplus = max(0, surplus - len(silence))
-        expected = time + frame.samples / frame.sample_rate
-        frame.pts = None  # the resampler counts for itself
-        for part in resampler.resample(frame):
-            samples = part.to_ndarray().ravel()
-            yield samples[surplus:]
-            surplus = max(0, surplus - len(samples))
+    """Yield int16 mono samples at ``rate`` from ``start`` on, in their place in time, until a little after ``end``.
+
+    Decoding begins a little earlier, so that the decoder is in its stride, and what comes before ``start`` is cut off
+    at the file's own rate: what is heard does not depend on how a release of FFmpeg jumps.
+    """
+    if start > EARLIER and not film.jumps:
+        stream = film.sound
+        try:
+            film.container.seek(int((start - EARLIER + film.start) / stream.time_base), stream=stream)
+        except av.error.FFmpegError:
+            film.anew()
+    else:
+        film.anew()
+    resampler, mixing = None, Mixing()
+    for values, source_rate in _mono(film, start, end, mixing, dropped, name):
+        if resampler is None:
+            resampler, before = av.AudioResampler("s16", "mono", rate), source_rate
+        elif source_rate != before:
+            yield from _through(resampler, None)
+            resampler, before = av.AudioResampler("s16", "mono", rate), source_rate
+        yield from _through(resampler, sound_frame(values[:, None], "mono", source_rate))
+    if resampler is None:
+        raise DataError("its sound cannot be decoded")
+    yield from _through(resampler, None)
+    if mixing.lost:
+        dropped.append((name, f"{mixing.lost:,} samples of its sound are no numbers, and silent"))
+    if mixing.cancelled:
+        dropped.append((name, "the channels of its sound cancel each other, so that their mean is silent"))
+
+
+def _mono(
+    film: Film, start: float, end: float, mixing: Mixing, dropped: list[tuple[str, str]], name: str
+) -> Iterator[tuple[np.ndarray, int]]:
+    """Yield the mean of the channels from ``start`` until a little after ``end``, a second at once, and its rate."""
+    before: float | None = None  # when the sound before ``start`` ends
+    expected: float | None = None  # when the next sample would be
+    waiting: list[np.ndarray] = []
+    held, rate = 0, 0
+    for frame in _sound_frames(film):
+        if held and (frame.sample_rate != rate or held >= rate):
+            yield np.concatenate(waiting), rate
+            waiting, held = [], 0
+        known = before if expected is None else expected
+        time, rate = (known or 0.0) if frame.time is None else frame.time - film.start, frame.sample_rate
+        lasts = frame.samples / rate
+        if expected is None and time + lasts <= start:
+            before = time + lasts
+            continue
+        late = 0.0 if known is None else time - known
+        if expected is not None and late <= GAP:
+            time = expected  # stamps are rounded; one frame follows the other
+        since = start if expected is None else expected
+        if late > GAP and (lost := min(time, end) - max(since, start)) > 0:
+            dropped.append((name, f"sound is missing at {max(since, start):.2f} s: {lost:.2f} s of silence"))
+        lead = round((time - since) * rate)  # samples of silence, or what lies before the start
+        values = mixing.mean(samples_of(frame))
+        waiting += [np.zeros(min(max(lead, 0), round((end - start) * rate)), np.float32), values[max(-lead, 0) :]]
+        held = sum(map(len, waiting))
+        expected = time + lasts
         if expected > end + GAP:
             break
-    if expected is None:
-        raise DataError("its sound cannot be decoded")
-    for part in resampler.resample(None):
-        yield part.to_ndarray().ravel()[surplus:]
+    if held:
+        yield np.concatenate(waiting), rate
 
 
-def _sound_frames(
-    container: av.container.InputContainer, stream: av.audio.stream.AudioStream
-) -> Iterator[av.AudioFrame]:
-    for packet in container.demux(stream):
+def _sound_frames(film: Film) -> Iterator[av.AudioFrame]:
+    for packet in film.packets(film.sound):
         try:
             yield from packet.decode()
         except av.error.EOFError:
@@ -217,15 +285,9 @@ def _sound_frames(
             continue  # the gap in time shows what is missing
 
 
-def _only(container: av.container.InputContainer, stream: av.stream.Stream) -> None:
-    """Let the container pass over all streams but one."""
-    for other in container.streams:
-        other.discard = Discard.default if other is stream else Discard.all
-
-
-def _origin(container: av.container.InputContainer) -> float:
-    """Return the second at which the file's clock starts."""
-    return (container.start_time or 0) / av.time_base
+def _through(resampler: av.AudioResampler, frame: av.AudioFrame | None) -> Iterator[np.ndarray]:
+    for part in resampler.resample(frame):
+        yield part.to_ndarray().ravel()
 
 
 def read_picture(path: str | Path) -> Image.Image:

@@ -9,20 +9,23 @@ import hashlib
 import json
 import os
 import shutil
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from avnb.data.locks import locked
 from avnb.data.scratch import Names, new_database
 from avnb.errors import DataError
-from avnb.paths import shown, whole_file
+from avnb.paths import inside, is_inside, shown, whole_file
 from avnb.prepare.plan import Job
 
-FORMAT = 1  # of what is written for a job; another number makes everything anew
+FORMAT = 2  # of what is written for a job; another number makes everything anew
 
 
 _BEGIN = b'{"key": "'  # of a line, before the 32 digits of the key
+_CHECK = b'"check": '  # before the digits of a line's checksum, which stand last
 
 
 class Journal:
@@ -35,8 +38,10 @@ class Journal:
         self.scratch = self.state / "tmp"
         self.index = new_database()
         self.index.execute("CREATE TABLE lines (key BLOB PRIMARY KEY, place INTEGER) WITHOUT ROWID")
+        for folder in (self.state, self.scratch, *(self.folder / kind for kind in ("frames", "audio", "masks"))):
+            no_link(folder)
         self.state.mkdir(parents=True, exist_ok=True)
-        self.file = open(self.path, "a+b")  # noqa: SIM115 (close() is the caller's)
+        self.file = _open(self.path)
         self._read()
 
     def _read(self) -> None:
@@ -75,18 +80,22 @@ class Journal:
 
     def add(self, key: bytes, entry: dict[str, Any]) -> None:
         """Write down that a job is done: one write, so that a kill leaves the line out or whole or last."""
-        line = json.dumps({"key": key.hex()} | entry).encode() + b"\n"
+        line = _checked(json.dumps({"key": key.hex()} | entry).encode())
         self.index.execute("REPLACE INTO lines VALUES (?, ?)", (key, self.file.seek(0, os.SEEK_END)))
         self.file.write(line)
         self.file.flush()
 
     def entry(self, key: bytes) -> dict[str, Any] | None:
         """Return what was written down for a job, None where there is nothing or what there is has been damaged."""
-        try:
-            entry = json.loads(self._line(key))
-        except ValueError:
+        line = self._line(key)
+        place = line.rfind(_CHECK)
+        if place < 0 or line != _checked(line[:place].rstrip(b", ") + b"}"):
             return None
-        return entry if {"rows", "files", "dropped"} <= entry.keys() else None
+        entry = json.loads(line)
+        entry.pop("check")
+        if not {"rows", "files", "dropped"} <= entry.keys() or not all(map(is_inside, entry["files"])):
+            return None
+        return entry
 
     def _line(self, key: bytes) -> bytes:
         """Return a job's line as it stands in the file, nothing where there is none."""
@@ -100,7 +109,7 @@ class Journal:
         """Tell whether a job is done and its files are there in full; what failed by our own mistake is not done."""
         entry = self.entry(key)
         try:
-            return (entry is not None and "failed" not in entry) and all(
+            return (entry is not None and "failed" not in entry and "again" not in entry) and all(
                 os.stat(self.folder / name).st_size == size for name, size in entry["files"].items()
             )
         except OSError:
@@ -112,11 +121,12 @@ class Journal:
         self.index.executemany("INSERT INTO kept VALUES (?)", ((key,) for key in keys()))
         others = "SELECT key FROM lines WHERE key NOT IN (SELECT key FROM kept)"
         if self.index.execute(others).fetchone():
-            files = Names((name, "") for key in keys() for name in self.entry(key)["files"])
+            stay = (self.entry(key) for key in keys())
+            files = Names((name, "") for entry in stay for name in (entry or {"files": ()})["files"])
             for (key,) in self.index.execute(others):
                 for name in (self.entry(key) or {"files": ()})["files"]:
                     if name not in files:
-                        (self.folder / name).unlink(missing_ok=True)
+                        inside(self.folder, name).unlink(missing_ok=True)
         with whole_file(self.path) as temporary:
             with open(temporary, "wb") as file:
                 file.writelines(map(self._line, keys()))
@@ -139,15 +149,32 @@ def key_of(job: Job, rate: int, seconds: float) -> bytes:
 
 @contextmanager
 def only_one(folder: Path) -> Iterator[None]:
-    """Let one process at a time write a folder (on systems with POSIX locks, which end with their process)."""
-    if os.name != "posix":
+    """Let one process at a time write a folder; raise DataError in the second."""
+    no_link(folder / ".prepare")
+    with locked(folder / ".prepare" / "lock") as free:
+        if not free:
+            raise DataError(f"{shown(folder)} is being written by another avnb-prepare; wait for it to end.")
         yield
-        return
-    import fcntl
 
-    with open(folder / ".prepare" / "lock", "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise DataError(f"{shown(folder)} is being written by another avnb-prepare; wait for it to end.") from None
-        yield
+
+def no_link(folder: Path) -> None:
+    """Raise DataError where a folder that is written to is a link: what is elsewhere would be written over."""
+    if folder.is_symlink():
+        raise DataError(f"{shown(folder)} is a link, which avnb-prepare never makes; remove it.")
+
+
+def _open(path: Path) -> Any:
+    """Open a file to be read and appended to, but not one elsewhere that a link names; the caller closes it."""
+    try:
+        careful = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+        return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | careful, 0o666), "a+b")
+    except OSError as error:
+        why = (
+            "is a link, which avnb-prepare never makes" if path.is_symlink() else f"cannot be written: {error.strerror}"
+        )
+        raise DataError(f"{shown(path)} {why}; remove it.") from None
+
+
+def _checked(line: bytes) -> bytes:
+    """Return a JSON object on a line of its own, its checksum as the last of its values."""
+    return b"%s, %s%d}\n" % (line[:-1], _CHECK, zlib.crc32(line))

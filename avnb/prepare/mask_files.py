@@ -11,6 +11,7 @@ from jaxtyping import Bool, Shaped
 from avnb.data.media_files import read_mask_picture, why_unusable
 from avnb.errors import DataError
 
+INSTRUCTIONS = 10_000  # of a pickle; an array takes fifty
 LARGEST = 64 * 2**20  # bytes of a mask file
 SURE = 0.9  # of the border that one colour takes, to be the background
 UNSURE = 0.02  # of the pixels that may be neither black nor white where compression blurs edges
@@ -128,9 +129,11 @@ def unpickle_array(data: bytes) -> Shaped[np.ndarray, "..."]:
     stack: list[Any] = []
     memo: dict[int, Any] = {}
     try:
-        for opcode, argument, _ in pickletools.genops(data):
+        for number, (opcode, argument, _) in enumerate(pickletools.genops(data)):
             if opcode.name == "STOP":
                 break
+            if number == INSTRUCTIONS:
+                raise DataError(f"not a pickled array (it has more than {INSTRUCTIONS:,} instructions)")
             _step(opcode.name, argument, stack, memo)
         (found,) = stack
         return _finish(found)

@@ -77,10 +77,11 @@ class Job:
 class Plan:
     """What was found out while the jobs of a data set were planned; whole when the last job has been.
 
-    ``classes`` are those of the benchmark, () for those that the jobs name. ``missing`` are listed clips or videos for
-    which there is no file; ``dropped`` says why a clip or a box was left out; ``remarks`` are sentences for the report.
-    ``make`` runs a job in this process where no file is to be decoded. ``origin`` is "stand-in" where the clips are
-    composed of a folder that holds any.
+    ``classes`` are those of the benchmark, () for those that the jobs name. ``missing`` are listed clips or videos
+    for which there is no file; ``dropped`` says why a clip or a box was left out; ``remarks`` are sentences for the
+    report. ``passed`` are files of the folder that are none of the data set's, and why. ``make`` runs a job in this
+    process where no file is to be decoded. ``origin`` is "stand-in" where the clips are composed of a folder that
+    holds any.
     """
 
     classes: tuple[str, ...] = ()
@@ -89,5 +90,6 @@ class Plan:
     origin: str = "real"
     missing: list[str] = field(default_factory=list)
     dropped: list[tuple[str, str]] = field(default_factory=list)
+    passed: list[tuple[str, str]] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     make: Callable[[Job, Path, Path], dict[str, Any]] | None = None

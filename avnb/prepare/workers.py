@@ -13,10 +13,15 @@ from queue import SimpleQueue
 from typing import Any
 
 from avnb.errors import DataError
+from avnb.paths import worker_environment
 
-COMMAND = [sys.executable, "-m", "avnb.prepare.cut"]
+COMMAND = [sys.executable, "-P", "-m", "avnb.prepare.cut"]
 PATIENCE = 60.0  # seconds that any file may take
 BYTES_A_SECOND = 100_000  # a file may take as much longer as it is larger
+
+TRIES = 3  # of a file whose worker is ended from outside
+FROM_OUTSIDE = ("SIGKILL", "SIGTERM", "SIGHUP", "SIGINT", "SIGQUIT")  # what no file causes
+NOTHING: dict[str, Any] = {"rows": [], "files": {}, "dropped": []}
 
 Request = dict[str, Any]
 Result = dict[str, Any]
@@ -29,10 +34,19 @@ class Worker:
         self.process: subprocess.Popen[str] | None = None
 
     def do(self, request: Request, patience: float) -> Result:
-        """Return the worker's result: "broken" where the decoder crashed or took longer than ``patience`` seconds.
+        """Return the worker's result: "broken" where the decoder crashed on the file, or could not be kept alive.
 
-        "failed" where it died of an exception, which is our own; DataError where it cannot even start.
+        "again" where it took longer than ``patience`` seconds or was ended from outside TRIES times: the next call
+        tries it again. "failed" where it died of an exception, which is our own; DataError where it cannot even start.
         """
+        for _ in range(TRIES):
+            result = self._try(request, patience)
+            if "ended" not in result:
+                return result
+        return NOTHING | {"again": f"the decoder was ended from outside {TRIES} times ({result['ended']})"}
+
+    def _try(self, request: Request, patience: float) -> Result:
+        """Return the worker's result, "ended" where something else ended it."""
         if self.process is None:
             self._start()
         process, late = self.process, threading.Event()
@@ -54,12 +68,13 @@ class Worker:
         if answer.endswith("\n"):
             return json.loads(answer)
         self.process, end = None, self._end(process)
-        nothing = {"rows": [], "files": {}, "dropped": []}
         if late.is_set():
-            return nothing | {"broken": f"took more than {patience:.0f} s"}
+            return NOTHING | {"again": f"took more than {patience:.0f} s"}
         if process.returncode == 1:  # as Python ends on an exception
-            return nothing | {"failed": end}
-        return nothing | {"broken": f"the decoder crashed ({end})"}
+            return NOTHING | {"failed": end}
+        if end in FROM_OUTSIDE:
+            return NOTHING | {"ended": end}
+        return NOTHING | {"broken": f"the decoder crashed ({end})"}
 
     def _start(self) -> None:
         self.errors = tempfile.TemporaryFile()  # noqa: SIM115 (read when the process has died)
@@ -68,7 +83,7 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.errors,
-            env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+            env=worker_environment(),
             encoding="utf-8",
         )
         if process.stdout.readline() != "ready\n":

@@ -16,6 +16,7 @@ import av
 import numpy as np
 from jaxtyping import Float32, UInt8
 
+from avnb.data.media_clock import PAUSE, Clock, moved
 from avnb.data.media_files import (
     PIXELS,
     is_heif,
@@ -26,14 +27,13 @@ from avnb.data.media_files import (
     sound_stream,
     why_unusable,
 )
+from avnb.data.media_sound import SLOWEST, Mixing, samples_of, sound_frame
 from avnb.errors import DataError
-from avnb.video.clock import PAUSE, Clock
 
 Planes = tuple[np.ndarray, np.ndarray, np.ndarray]  # Y, and U and V of a quarter of its pixels (all of them in 4:4:4)
 
 GAP = 0.05  # seconds by which a sound may lag behind its time stamps before silence is put in
 LATE = 1.5  # seconds by which a track may end before its file
-SLOWEST = 1000  # samples a second; with fewer, a broken header stretches a short sound to hours
 PIECE = 1 << 20  # samples of silence made at once
 COPIED = ("aac", "mp3", "ac3", "eac3", "opus", "flac", "alac")  # sounds that an MP4 carries as they are
 AAC_RATES = (48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8000)
@@ -152,7 +152,7 @@ def turns_of(frame: av.VideoFrame) -> int:
 def sound(source: Source, rate: int, layout: str = "mono") -> Iterator[Float32[np.ndarray, "channels time"]]:
     """Yield the sound in pieces, in -1..1, without gaps, from the file's start; mono is the mean of the channels."""
     resampler, before, done = None, 0, 0
-    heard, energy = 0.0, 0.0
+    mixing = Mixing()
     for frame in _decoded(source, source.sound, "sound"):
         if frame.sample_rate < SLOWEST:
             raise DataError(f"{source.name}: its header says that its sound has {frame.sample_rate} samples a second.")
@@ -166,18 +166,18 @@ def sound(source: Source, rate: int, layout: str = "mono") -> Iterator[Float32[n
             if missing > GAP * rate:  # what is damaged, or a sound that sets in late
                 done += missing
                 yield from _silence(CHANNELS[layout], missing)
-        values = _channels(frame, source)
-        if layout == "mono" or values.shape[1] not in LAYOUTS:
-            mixed = values.mean(axis=1)
-            heard, energy = heard + float(mixed @ mixed), energy + float(np.square(values).sum()) / values.shape[1]
-            values = np.repeat(mixed[:, None], CHANNELS[layout], axis=1)
-        for piece in _through(resampler, _audio_frame(values, layout, frame.sample_rate)):
+        rate_of_frame, values = frame.sample_rate, samples_of(frame)
+        if layout == "mono" or values.shape[1] != CHANNELS[layout]:
+            values = np.repeat(mixing.mean(values)[:, None], CHANNELS[layout], axis=1)
+        for piece in _through(resampler, sound_frame(mixing.numbers(values), layout, rate_of_frame)):
             done += piece.shape[1]
             yield piece
     if resampler is None:
         raise DataError(f"{source.name}: its sound cannot be decoded.")
     yield from _through(resampler, None)
-    if heard < 1e-4 * energy:
+    if mixing.lost:
+        source.note(f"{source.name}: {mixing.lost:,} samples of its sound are no numbers, and silent.")
+    if mixing.cancelled:
         source.note(f"{source.name}: its channels cancel each other, so that their mean is silent.")
 
 
@@ -197,7 +197,7 @@ def write_track(source: Source, target: str) -> None:
             track = file.add_stream("aac", rate=rate, layout=layout)
             done = 0
             for piece in sound(source, rate, layout):
-                frame = _audio_frame(piece.T, layout, rate)
+                frame = sound_frame(piece.T, layout, rate)
                 frame.pts, frame.time_base = done, Fraction(1, rate)
                 done += piece.shape[1]
                 file.mux(track.encode(frame))
@@ -310,26 +310,12 @@ def _measured(source: Source) -> Source:
 
 def _packets(container: Any, stream: Any, source: Source) -> Iterator[Any]:
     """Yield a stream's packets at their moved times, as far as the file can be read."""
-    shifts, number, shift = list(source.shifts.get(str(stream.index), [])), 0, 0
-    packets = container.demux(stream)
-    while True:
-        try:
-            packet = next(packets, None)
-        except av.FFmpegError as error:
-            source.note(f"{source.name} cannot be read to its end ({error.strerror}).")
-            return
-        if packet is None:
-            return
-        Progress.made()
-        if packet.size:
-            while shifts and shifts[0][0] <= number:
-                shift = round(Fraction(shifts.pop(0)[1]) / packet.time_base)
-            number += 1
-            if packet.pts is not None:
-                packet.pts += shift
-            if packet.dts is not None:
-                packet.dts += shift
-        yield packet
+    try:
+        for packet in moved(container.demux(stream), source.shifts.get(str(stream.index), ())):
+            Progress.made()
+            yield packet
+    except av.FFmpegError as error:
+        source.note(f"{source.name} cannot be read to its end ({error.strerror}).")
 
 
 def _decoded(source: Source, index: int, what: str) -> Iterator[Any]:
@@ -365,34 +351,6 @@ def _decoded(source: Source, index: int, what: str) -> Iterator[Any]:
 def _plane(plane: Any) -> UInt8[np.ndarray, "height width"]:
     rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
     return rows[: plane.height, : plane.width]
-
-
-def _channels(frame: Any, source: Source) -> Float32[np.ndarray, "time channels"]:
-    """Return a frame's samples in -1..1; those that are no numbers are silent, and noted."""
-    channels = frame.layout.nb_channels
-    if frame.format.is_planar and channels > 2:  # PyAV reads such planes wrongly, and crashes on eight
-        [frame] = av.AudioResampler("flt", frame.layout.name, frame.sample_rate).resample(_untimed(frame))
-    values = frame.to_ndarray()
-    values = values.T if frame.format.is_planar else values.reshape(-1, channels)
-    if values.dtype.kind != "f":
-        middle = 128 if values.dtype == np.uint8 else 0
-        values = (values.astype(np.float32) - middle) / (128 if middle else float(np.iinfo(values.dtype).max) + 1)
-    values = values.astype(np.float32)
-    if not np.isfinite(values).all():
-        source.note(f"{source.name}: samples of its sound that are not numbers are silent.")
-        values = np.where(np.isfinite(values), values, 0).astype(np.float32)
-    return values
-
-
-def _untimed(frame: Any) -> Any:
-    frame.pts = None  # a resampler would fill gaps again
-    return frame
-
-
-def _audio_frame(values: np.ndarray, layout: str, rate: int) -> Any:
-    frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(values.T, np.float32), "fltp", layout)
-    frame.sample_rate = rate
-    return frame
 
 
 def _through(resampler: Any, frame: Any) -> Iterator[Float32[np.ndarray, "channels time"]]:

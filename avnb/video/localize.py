@@ -136,6 +136,7 @@ def localize_video(
     there is not, RunError where no run is finished or the results cannot be written. Introduced in
     notebooks/13_your_own_video.ipynb.
     """
+    _check_arguments(classes, sources, per_second)
     picture = look_at(video)
     heard = look_at(sound) if sound else picture
     _check(picture, heard, bool(sound))
@@ -401,6 +402,22 @@ def _in_parts(items: Iterable[T], length: int) -> Iterator[list[T]]:
     items = iter(items)
     while part := list(islice(items, length)):
         yield part
+
+
+def check_files(video: str | Path, sound: str | Path = "") -> None:
+    """Raise DataError where `localize_video` would refuse these files; "" stands for none, and is not asked."""
+    if isinstance(video, (str, Path)) and str(video) and isinstance(sound, (str, Path)):
+        picture = look_at(video)
+        _check(picture, look_at(sound) if str(sound) else picture, bool(str(sound)))
+
+
+def _check_arguments(classes: Sequence[str], sources: int, per_second: float) -> None:
+    """Raise SettingsError on what is no list of names, number of sources or rate, as notebook 13's settings do."""
+    VideoSettings(sources=sources, per_second=per_second)
+    if isinstance(classes, str) or not all(isinstance(name, str) for name in classes):
+        raise SettingsError(f'classes = {classes!r} is no list of names; write them as in ["cello", "tuba"].')
+    if len(set(classes)) < len(classes):
+        raise SettingsError(f"classes = {list(classes)} names a class twice.")
 
 
 def _check(picture: Media, heard: Media, own_sound: bool) -> None:

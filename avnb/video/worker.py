@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from avnb.errors import DataError
+from avnb.paths import worker_environment
 
 KEPT = 3  # idle processes
 PATIENCE = 60.0  # seconds in which a worker must get on
@@ -86,11 +87,11 @@ class _Worker:
 
     def __init__(self) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "avnb.video.worker"],
+            [sys.executable, "-P", "-m", "avnb.video.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+            env=worker_environment(),
         )
 
     def messages(self, request: dict[str, Any]) -> Iterator[Message]:

@@ -284,14 +284,43 @@ def test_a_worker_that_cannot_start_is_said_once_and_why(tmp_path, monkeypatch):
         done([request(tmp_path, recording(tmp_path / "fine.wav", 1))], tmp_path)
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
-def test_a_worker_that_hangs_costs_one_file(tmp_path, monkeypatch):
-    monkeypatch.setattr(workers, "PATIENCE", 3.0)
-    os.mkfifo(tmp_path / "endless.wav")  # opening it waits for a writer who never comes
-    fine = recording(tmp_path / "fine.wav", 1)
-    results = done([request(tmp_path, tmp_path / "endless.wav"), request(tmp_path, fine)], tmp_path)
-    assert results[0]["broken"] == "took more than 3 s"
+def test_a_worker_that_hangs_costs_one_file_this_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(workers, "PATIENCE", 5.0)
+    fine, slow = recording(tmp_path / "fine.wav", 1), recording(tmp_path / "slow.wav", 1)
+    hang = (
+        "import time\n"
+        "cut.open_source = lambda path, really=cut.open_source: time.sleep(99) if 'slow' in path else really(path)"
+    )
+    monkeypatch.setattr(workers, "COMMAND", worker_that(hang))
+    results = done([request(tmp_path, slow), request(tmp_path, fine)], tmp_path)
+    assert results[0]["again"] == "took more than 5 s"
     assert len(results[1]["rows"]) == 1
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_a_worker_that_is_ended_from_outside_is_asked_again_and_so_is_the_file_by_the_next_call(tmp_path, monkeypatch):
+    """Out of memory, the system ends a worker that has done nothing wrong: its file is no broken file."""
+    videos = write_videos(tmp_path / "videos", 3)
+    kill = (
+        "import signal\nfrom pathlib import Path\n"
+        "def once(path, really=cut.open_source, mark=Path({mark!r})):\n"
+        "    if '1.mp4' in path and len(list(mark.iterdir())) < {times}:\n"
+        "        (mark / str(os.getpid())).touch()\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return really(path)\n"
+        "cut.open_source = once"
+    )
+    for times, complete in ((1, True), (99, False)):
+        (tmp_path / f"marks{times}").mkdir()
+        does = kill.format(mark=str(tmp_path / f"marks{times}"), times=times)
+        with monkeypatch.context() as patch:
+            patch.setattr(workers, "COMMAND", worker_that(does))
+            out = tmp_path / f"out{times}"
+            assert prepare.main(command(videos, out)) == 0
+        report = (out / "report.txt").read_text()
+        assert ("not decoded this time (the next call tries again): 1" in report) != complete
+        assert prepare.main(command(videos, out)) == 0
+        assert "not decoded" not in (out / "report.txt").read_text()
 
 
 def test_workers_end_with_the_process_that_started_them(tmp_path):

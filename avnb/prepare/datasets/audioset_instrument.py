@@ -24,7 +24,7 @@ def plan(options: Options, made: Plan) -> Iterator[Job]:
     made.classes = CLASSES
     made.note = "AudioSet-instrument, with DSOL's boxes of 13 classes, whose names are inferred."
     things = read(options, made)
-    media = list_media(options.videos)
+    media = list_media(options.videos, made)
     films, sounds = _by_video(media.videos), _by_video(media.sounds)
     frames: dict[str, dict[int, str]] = {}
     for stem, path in media.pictures.pairs():

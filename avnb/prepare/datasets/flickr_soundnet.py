@@ -40,7 +40,7 @@ def plan(options: Options, made: Plan) -> Iterator[Job]:
                 test |= {cells[0]: int(cells[1]) if len(cells) > 1 and cells[1].isdigit() else None for cells in rows}
             else:
                 train |= {cells[0] for cells in rows}
-    media = list_media(options.videos)
+    media = list_media(options.videos, made)
     videos, pictures, sounds = by_name(media.videos), by_name(media.pictures), by_name(media.sounds)
     test = test or dict.fromkeys(boxes)
     if leaked := train & test.keys():

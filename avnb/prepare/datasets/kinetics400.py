@@ -18,7 +18,7 @@ _HEADING = ["label", "youtube_id", "time_start", "time_end"]
 def plan(options: Options, made: Plan) -> Iterator[Job]:
     """Plan the middle frame of every clip, with the sound around it."""
     made.note = "Kinetics-400; the classes are actions, there are no boxes."
-    media, listed = list_media(options.videos), _listed(options)
+    media, listed = list_media(options.videos, made), _listed(options)
     found = set()
     for stem, path, picture in sounds_and_pictures(media, made.missing):
         *folders, name = stem.split("/")

@@ -67,7 +67,7 @@ class Annotations:
 
 def plan(options: Options, made: Plan) -> Iterator[Job]:
     """Plan the annotated frames as the test split, and a clip every second of the other videos."""
-    media, notes = list_media(options.videos), read(annotation_files(options))
+    media, notes = list_media(options.videos, made), read(annotation_files(options))
     made.classes, made.note = CLASSES, "MUSIC; test clips are the frames that DSOL's boxes cover."
     made.dropped += notes.dropped
     files = _files(media)

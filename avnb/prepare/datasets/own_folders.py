@@ -8,6 +8,7 @@ trained on, listened to and looked at; boxes can be added to metadata.jsonl.
 from collections import Counter
 from collections.abc import Iterator
 
+from avnb.paths import shortened
 from avnb.prepare.media_folder import list_media, safe, sounds_and_pictures
 from avnb.prepare.plan import Cut, Job, Options, Plan
 
@@ -18,7 +19,7 @@ HELD_OUT = 10  # every so manieth video of a class is for testing
 def plan(options: Options, made: Plan) -> Iterator[Job]:
     """Plan a clip every so often of each video."""
     made.note = "A user's own videos; the classes are the names of their folders."
-    media = list_media(options.videos)
+    media = list_media(options.videos, made)
     divided = any(part in SPLITS for stem in media.videos or media.pictures for part in stem.split("/")[:-1])
     seen: Counter[str] = Counter()
     for stem, path, picture in sounds_and_pictures(media, made.missing):
@@ -32,6 +33,6 @@ def plan(options: Options, made: Plan) -> Iterator[Job]:
         split = "test" if seen[label] % HELD_OUT == 0 else "train"
         if divided:
             split = next((part for part in folders if part in SPLITS), "train")
-        name = safe(stem).replace("/", "-")
+        name = shortened(safe(stem).replace("/", "-"), 120)
         cut = Cut(name, split, "solo", (label,), picture=picture and media.path(picture))
         yield Job(name, media.path(path), name, (cut,), 0.0 if picture else options.every)

@@ -24,7 +24,7 @@ def plan(options: Options, made: Plan) -> Iterator[Job]:
     masks = {path.stem: path for path in files if path.suffix in MASKS}
     lists = vggsound.read(path for path in files if path.suffix not in MASKS)
     vggsound.need(lists.test or lists.train, "vgginstruments_test.csv and vgginstruments_train.txt")
-    clips = vggsound.Clips(list_media(options.videos))
+    clips = vggsound.Clips(list_media(options.videos, made))
     made.classes, made.note = CLASSES, "VGGSound-Instruments; the test clips have masks."
     made.dropped += lists.dropped
     for clip, label in sorted(lists.test.items()):

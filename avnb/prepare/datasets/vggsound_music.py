@@ -19,7 +19,7 @@ def plan(options: Options, made: Plan) -> Iterator[Job]:
     """Plan the boxed test clips and the training clips of DeepAVFusion's list, whose names OneAVM's classes are."""
     lists = vggsound.read(annotation_files(options))
     vggsound.need(lists.boxes, "vggss.json")
-    clips = vggsound.Clips(list_media(options.videos))
+    clips = vggsound.Clips(list_media(options.videos, made))
     made.classes = CLASSES
     made.note = "VGGSound-Music: the classes of VGG-SS that begin with 'playing', with its boxes."
     test = {clip for clip in lists.boxes if lists.classes[clip].startswith("playing ")}

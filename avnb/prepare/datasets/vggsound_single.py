@@ -17,7 +17,7 @@ def plan(options: Options, made: Plan) -> Iterator[Job]:
     """Plan the test clips and the training clips of the lists, test clips that are among these left out."""
     lists = vggsound.read(annotation_files(options))
     vggsound.need(lists.boxes, "vggss.json")
-    clips = vggsound.Clips(list_media(options.videos))
+    clips = vggsound.Clips(list_media(options.videos, made))
     spelled = {vggsound.underscored(label): label for label in lists.classes.values()}
     made.note = "VGGSound, with the boxes of VGG-SS."
     made.dropped += lists.dropped

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from avnb.data.scratch import Names
+from avnb.errors import DataError
+from avnb.paths import shown
 from avnb.prepare.annotation_files import annotation_files, corners, must, read_table, unread
 from avnb.prepare.mask_files import MASKS
 from avnb.prepare.media_folder import Media, list_media, safe
@@ -20,6 +22,7 @@ from avnb.prepare.plan import Cut, Job, Options, Plan, Thing
 _LINE = re.compile(r"(?:.*/)?(id\d{5})/(([\w-]{11})_(\d+(?:\.\d+)?)_(\d+(?:\.\d+)?))(?:/.*)?")
 _CUT_OUT = re.compile(r"(?:.*/)?(id\d{5})/([\w-]{11})/(\d+)")  # as VoxCeleb2 is distributed: idXXXXX/VIDEO/00001
 _FRAMES = re.compile(r"(?:.*/)?(id\d{5})/([\w-]{11}_[\d.]+_[\d.]+)/(?:frames/)?([^/]+)")
+_FILE = re.compile(r"^.*/|\.(?:mp4|webm|mkv|m4a|wav|jpg|jpeg|png)$", re.I)  # of a file's name, what is no clip's
 _KINDS = ("voxceleb2_test.csv", "voxceleb2_val.csv", "faces.csv", "masks")
 
 
@@ -34,13 +37,13 @@ def plan(options: Options, made: Plan) -> Iterator[Job]:
             masks[path.stem] = path
         elif path.suffix in (".csv", ".txt"):
             rows = must(read_table(path), path, "clips")
-            if rows[0] == ["clip", "x0", "y0", "x1", "y1"]:
-                _read_faces(rows[1:], boxes, made)
+            if "clip" in (heading := [cell.lower() for cell in rows[0]]):
+                _read_faces(heading, rows[1:], path, boxes, made)
             else:
                 _read_clips(rows, path, splits)
         else:
             raise unread(path, _KINDS)
-    files = _files(list_media(options.videos))
+    files = _files(list_media(options.videos, made))
     blind = 0
     for clip, (split, speaker) in sorted(splits.items()):
         things: tuple[Thing, ...] = ()
@@ -50,6 +53,10 @@ def plan(options: Options, made: Plan) -> Iterator[Job]:
         elif split == "test":
             blind += 1
         yield from _job(made, files, clip, Cut(safe(clip), split, "solo", (speaker,), things, mask=mask))
+    for what, there in (("faces.csv", boxes), ("the masks", masks)):
+        made.dropped += [
+            (clip, f"is among {what}, but in no list of clips") for clip in sorted(there.keys() - splits.keys())
+        ]
     videos = {clip[:11] for clip, (split, _) in splits.items() if split == "test"}
     others = 0
     for clip, told in files.pairs():
@@ -76,16 +83,33 @@ def _read_clips(rows: list[list[str]], path: Path, splits: dict[str, tuple[str, 
             splits[match[2]] = (split, match[1])
 
 
-def _read_faces(rows: list[list[str]], boxes: dict[str, Thing], made: Plan) -> None:
-    for cells in rows:
+def _read_faces(heading: list[str], rows: list[list[str]], path: Path, boxes: dict[str, Thing], made: Plan) -> None:
+    """Read faces by the names in the heading, in whatever order and beside whatever else; clips may be named as files.
+
+    Of a clip with two faces it is not known which one speaks: it gets neither.
+    """
+    if missing := [name for name in ("clip", "x0", "y0", "x1", "y1") if name not in heading]:
+        raise DataError(f"{shown(path)} has no column {missing[0]}; needed are clip, x0, y0, x1 and y1.")
+    place = {name: heading.index(name) for name in ("clip", "x0", "y0", "x1", "y1")}
+    twice = set()
+    for number, cells in enumerate(rows, start=2):
+        if len(cells) <= max(place.values()):
+            made.dropped.append((f"{path.name}, row {number}", f"has {len(cells)} cells, the heading {len(heading)}"))
+            continue
+        clip = _FILE.sub("", cells[place["clip"]])
         try:
-            xyxy, why = corners([float(cell) for cell in cells[1:]])
+            xyxy, why = corners([float(cells[place[name]]) for name in ("x0", "y0", "x1", "y1")])
         except ValueError:
             xyxy, why = None, "not four numbers"
         if xyxy is None:
-            made.dropped.append((cells[0], f"box: {why}"))
+            made.dropped.append((clip, f"box: {why}"))
+        elif clip in boxes:
+            twice.add(clip)
         else:
-            boxes[cells[0]] = Thing("", xyxy)
+            boxes[clip] = Thing("", xyxy)
+    for clip in sorted(twice):
+        del boxes[clip]
+        made.dropped.append((clip, f"box: {path.name} has two faces of it and does not say which one speaks"))
 
 
 def _files(media: Media) -> Names:

@@ -1,5 +1,7 @@
 """When the packets of a file are, whatever their time stamps say."""
 
+from collections.abc import Iterable, Iterator, Sequence
+from fractions import Fraction
 from typing import Any
 
 from avnb.errors import DataError
@@ -22,6 +24,7 @@ class Clock:
         self.shift, self.before, self.jumps, self.paused = 0.0, 0.0, 0, 0.0
         self.counts: dict[int, int] = {}
         self.last: dict[int, float] = {}
+        self.own: dict[int, float] = {}  # by how much each stream's latest packet was moved
         self.ends: dict[int, float] = {}
         self.shifts: dict[int, list[tuple[int, float]]] = {}
 
@@ -33,15 +36,22 @@ class Clock:
         if stamp is None:
             return
         seconds = float(stamp * packet.time_base)
-        if not self._fits(index, seconds + self.shift):
+        own = self.own.get(index, self.shift)
+        if own != self.shift and abs(seconds + own - self.last[index]) < BACK:
+            shift = own  # what comes late of the part before
+        elif self._fits(index, seconds + self.shift):
+            shift = self.shift
+        else:
             self.jumps += 1
             if self.jumps > JUMPS:
                 raise DataError(f"its clock jumps more than {JUMPS:,} times")
             back = self.before if self._fits(index, seconds + self.before) else self.end - seconds
             self.before, self.shift = self.shift, back
-        if self.shift != (self.shifts[index][-1][1] if index in self.shifts else 0.0):
-            self.shifts.setdefault(index, []).append((number - 1, self.shift))
-        seconds += self.shift
+            shift = back
+        if shift != self.own.get(index, 0.0):
+            self.shifts.setdefault(index, []).append((number - 1, shift))
+        self.own[index] = shift
+        seconds += shift
         self.paused += max(0.0, seconds - self.end - BACK)
         self.last[index] = seconds
         lasts = float(packet.duration * packet.time_base) if packet.duration else 0.0
@@ -54,3 +64,18 @@ class Clock:
         if pause > PAUSE or (pause > BACK and self.paused + pause > PAUSES):
             return False
         return seconds >= self.last.get(index, self.start - PAUSE) - BACK
+
+
+def moved(packets: Iterable[Any], shifts: Sequence[tuple[int, float]]) -> Iterator[Any]:
+    """Yield a stream's packets, their times moved by as many seconds as `Clock.shifts` says, from which one on."""
+    waiting, number, shift = list(shifts), 0, 0
+    for packet in packets:
+        if packet.size:
+            while waiting and waiting[0][0] <= number:
+                shift = round(Fraction(waiting.pop(0)[1]) / packet.time_base)
+            number += 1
+            if shift and packet.pts is not None:
+                packet.pts += shift
+            if shift and packet.dts is not None:
+                packet.dts += shift
+        yield packet
