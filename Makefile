@@ -7,7 +7,7 @@ export JUPYTER_PLATFORM_DIRS := 1
 # Threads that wait for each other sleep soon: where other processes are busy, spinning takes what they wait for.
 export GOMP_SPINCOUNT ?= 3000
 
-.PHONY: demo test rehearsal smoke smoke-lowest lock notebooks notebook prose seeds lint format bench gpu clean
+.PHONY: demo test rehearsal smoke smoke-lowest lock notebooks notebook prose seeds lint format bench gpu fuzz clean
 
 $(BIN)/uv:
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 14) else f"avnb needs Python 3.11 to 3.13, this is {v[0]}.{v[1]}: make PYTHON=python3.12 ...")'
@@ -80,6 +80,11 @@ bench: $(VENV)/.installed
 gpu: $(VENV)/.installed
 	CUBLAS_WORKSPACE_CONFIG=:4096:8 AVNB_GPU_REPORT=docs/results/gpu.json \
 	$(BIN)/python -m pytest tests/gpu -o addopts= -o pythonpath= --confcutdir=tests/gpu -s
+
+# Damaged and hostile inputs by the thousand: make fuzz N=5000; the printed SEED repeats them.
+N ?= 1000
+fuzz: $(VENV)/.installed
+	$(BIN)/python tools/fuzz.py $(N) $(if $(SEED),--seed $(SEED))
 
 clean:
 	rm -rf $(VENV) $(VENV)-* build *.egg-info .pytest_cache .ruff_cache
