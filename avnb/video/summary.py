@@ -24,9 +24,10 @@ class Source:
     def sentence(self, width: int, height: int) -> str:
         """Return what is said of it: "violin sounds from 0.0 to 6.2 s, at the left"."""
         when = " and ".join(f"from {begin:.1f} to {end:.1f} s" for begin, end in self.spans)
-        across = _third((self.box[0] + self.box[2]) / 2 / width, "left", "right")
         down = _third((self.box[1] + self.box[3]) / 2 / height, "top", "bottom")
-        return f"{self.name.replace('_', ' ')} sounds {when}, {f'{down} {across}'.strip() or 'in the middle'}"
+        across = _third((self.box[0] + self.box[2]) / 2 / width, "left", "right")
+        place = " ".join(word for word in (down, across) if word)
+        return f"{self.name.replace('_', ' ')} sounds {when}, {f'at the {place}' if place else 'in the middle'}"
 
 
 def sources_of(table: Path) -> list[Source]:
@@ -57,4 +58,4 @@ def as_json(sources: list[Source]) -> list[dict[str, Any]]:
 
 
 def _third(share: float, low: str, high: str) -> str:
-    return f"at the {low}" if share < 1 / 3 else f"at the {high}" if share > 2 / 3 else ""
+    return low if share < 1 / 3 else high if share > 2 / 3 else ""
