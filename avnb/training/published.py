@@ -68,7 +68,7 @@ def card(method: str, data: Mapping[str, Any], metrics: Mapping[str, Any]) -> st
             f"Trained by avnb with the settings of settings.json (preset {metrics['settings']['preset']}, "
             f"seed {metrics['settings']['seed']}). {origin}", "",
             f"Classes, in the order of its outputs: {', '.join(data['classes'])}.", "",
-            "```python", "import avnb", 'method = avnb.load("the folder, or hf://user/name")',
+            "```python", "import avnb", "", 'method = avnb.load("the folder, or hf://user/name")',
             'avnb.localize_video("concert.mp4", method)', "```", "",
             "## How it was judged", "",
             "Percentages, or dB for SDR, SIR and SAR. Rows named centre, whole, tile_* and oracle need no model: what "
