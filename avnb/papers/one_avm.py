@@ -73,7 +73,7 @@ table3 = table(
     Mix-and-Localize | 38.54   75.42    60.18
     OneAVM           | 51.17   81.10    60.91
     """,
-    note=_EVALUATION + "51 IR-Acc among all 1,201 test clips would be very high.",
+    note=_EVALUATION + " 51 IR-Acc among all 1,201 test clips would be very high.",
 )
 
 table4 = table(
@@ -87,7 +87,7 @@ table4 = table(
     OneAVM, Kinetics                    | 22.89  26.91      38.78  0.65  0.71  8.82    9.61     22.81
     OneAVM, Kinetics then VGGSound-Music | 41.56  47.82      58.96  2.91  2.96  56.65   85.83    69.06
     """,
-    note=_EVALUATION + "The setting is the training set.",
+    note=_EVALUATION + " The setting is the training set.",
 )
 
 table5 = table(
@@ -122,5 +122,5 @@ table6 = table(
     EZ-VSL | 37.79                   | 31.67                    | 29.32
     OneAVM | 39.68                   | 35.59                    | 33.76
     """,
-    note=_EVALUATION + "The column of one source repeats Table 1, which is said to cover all clips.",
+    note=_EVALUATION + " The column of one source repeats Table 1, which is said to cover all clips.",
 )
