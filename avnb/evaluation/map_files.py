@@ -21,6 +21,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from avnb.data.media_files import read_mask_picture
 from avnb.errors import DataError
 from avnb.paths import shown
 from avnb.prepare.media_folder import PICTURES, SOUNDS, VIDEOS, walk
@@ -247,14 +248,15 @@ def _shape_in(file: IO[bytes]) -> Sequence[int]:
 
 
 def _read_picture(path: Path) -> np.ndarray:
-    from PIL import Image
-
-    with Image.open(path) as image:
-        if image.mode not in ("1", "L", "I", "F") and not image.mode.startswith("I;16"):
-            raise BrokenMap(f"a picture in mode {image.mode}; a map is one channel of grey, 8 or 16 bits")
-        if max(image.size) > LONGEST:
-            raise BrokenMap(f"{image.size[1]} x {image.size[0]} pixels, more than {LONGEST} a side")
-        return np.asarray(image)
+    try:
+        image = read_mask_picture(path)  # its numbers as they are
+    except DataError as error:
+        raise BrokenMap(str(error)) from None
+    if image.mode not in ("1", "L", "I", "F") and not image.mode.startswith("I;16"):
+        raise BrokenMap(f"a picture in mode {image.mode}; a map is one channel of grey, 8 or 16 bits")
+    if max(image.size) > LONGEST:
+        raise BrokenMap(f"{image.size[1]} x {image.size[0]} pixels, more than {LONGEST} a side")
+    return np.asarray(image)
 
 
 def _checked(value: Any) -> list[Float[Tensor, "_ _"]]:
