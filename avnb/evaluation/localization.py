@@ -104,7 +104,7 @@ def judge(
         found, shown = evaluate(method, store, trial, progress=progress)
         rows += found
         maps |= {f"{trial.key}/{name}": value for name, value in shown.items()}
-        has_features = type(method).embed is not Method.embed
+        has_features = getattr(method.embed, "__func__", None) is not Method.embed
         if found and has_features and "IR-Acc" in printed_metrics(store.name, trial.subset):
             beside += judge_retrieval(method, store, trial.limit, progress)
     said = {"origin": store.origin, "settings": method.settings.as_dict(), "rows": rows + beside}

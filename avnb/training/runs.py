@@ -56,7 +56,7 @@ class Run:
         """Where the weights and the history lie: in the run's own folder, or in that of a run on other data."""
         try:
             return outputs_dir() / str(json.loads((self.folder / "trained.json").read_text(encoding="utf-8"))["run"])
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):  # what cannot be written is said where it is written
             return self.folder
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunError(f"{shown(self.folder)}/trained.json is damaged ({error!r}); delete the folder.") from None

@@ -92,7 +92,7 @@ BROKEN_ROWS = {
     "half a character": ({"id": "\ud800"}, '"id" is missing or not text'),
     "an unknown key": ({"labls": []}, 'unknown key "labls"; known are audio'),
     "an unknown split": ({"split": "validation"}, 'split "validation" is none of train, val, test'),
-    "a start before the beginning": ({"start": -1}, '"start" is a time in seconds, 0 or later, not -1'),
+    "a start before the beginning": ({"start": -1}, '"start" is a time in seconds, from 0 to 10,000,000, not -1'),
     "a start that is NaN": ({"start": float("nan")}, '"start" is a time in seconds'),
     "a start that is text": ({"start": "1"}, '"start" is a time in seconds'),
     "a video that is a number": ({"video": 0}, '"video" is the name of a recording, not 0'),
