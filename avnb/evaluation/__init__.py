@@ -15,6 +15,7 @@ from avnb.evaluation.trials import (
     single_trial,
     synthetic_trial,
     trials_of,
+    under_every_protocol,
 )
 from avnb.evaluation.truths import truth_in_annotations
 
@@ -37,4 +38,5 @@ __all__ = [
     "take_apart",
     "trials_of",
     "truth_in_annotations",
+    "under_every_protocol",
 ]

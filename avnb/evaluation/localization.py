@@ -18,6 +18,7 @@ from avnb.data.store import Store
 from avnb.devices import autocast
 from avnb.errors import SettingsError
 from avnb.evaluation.chunks import chunks
+from avnb.evaluation.negatives import negative_rows
 from avnb.evaluation.retrieval import judge_retrieval
 from avnb.evaluation.rows import protocol_of, training_of
 from avnb.evaluation.scores import Part, Silence, score, summary, true_places
@@ -50,6 +51,8 @@ def evaluate(
     trial: Trial,
     classes: str | Iterable[str] | None = None,
     progress: bool = True,
+    also: Iterable[Trial] = (),
+    negatives: Iterable[str] = (),
 ) -> tuple[list[dict[str, Any]], dict[str, Tensor]]:
     """Judge a method, and the centre, the whole image, chance and the oracle, on one trial.
 
@@ -62,7 +65,16 @@ def evaluate(
     On 2x2 scenes (geometry "grid"), and where a trial asks for ``silence``, the rows also have NSA (DSOL, eq. 9), which
     the row "flat" shows to be 100 for a map that says nothing. On 2x2 scenes they have the mean value of the maps "on
     sounding" objects and "on silent" ones, too. Where nothing is judged there are maps and no rows.
+
+    ``also`` are trials of the same mixtures under other protocols and threshold rules (see `under_every_protocol`),
+    whose rows are made of the same answers. With ``negatives`` ("silence", "noise", "offscreen") the method is also
+    asked for maps when nothing of the picture sounds, on clips of one source: see `negative_rows`. Raises SettingsError
+    where a trial is of other mixtures.
     """
+    trials = [trial, *also]
+    if strangers := [one for one in trials if replace(one, protocol="frame-wise", threshold_rule="") !=
+                     replace(trial, protocol="frame-wise", threshold_rule="")]:  # fmt: skip
+        raise SettingsError(f"also = {strangers[0]} is of other mixtures than {trial}: evaluate it by itself.")
     ways = method.CLASSES if classes is None else (classes,) if isinstance(classes, str) else tuple(classes)
     if unknown := [way for way in ways if way not in method.CLASSES]:
         known = ", ".join(f'"{way}"' for way in method.CLASSES)
@@ -71,19 +83,23 @@ def evaluate(
     answers = ask(method, store, trial, ways, progress)
     if not trial.judged:
         return [], _shown(answers)
-    rule = threshold_rule(trial.threshold_rule)
     if "best_pairing" in ways:
         answers = _paired(answers, store, trial, device)
-    scores = _scores_of_answers(answers, store, trial, ways, rule, method.MAP_RANGE, device, progress)
-    at = headline_iou(store.name, trial.subset)
-    about = method.settings.METHOD, store, trial, len(answers.mixtures)
-    rows = [
-        protocol_of(*about, way, rule.name, training_of(method.settings))
-        | summary(parts, trial, at)
-        | (method.learnt() if trial.sources == 1 else {})
-        for way, parts in scores.items()
-    ]
-    return rows + rows_without_model(store, trial, device), _shown(answers)
+    rows = []
+    for one in trials:
+        rule = threshold_rule(one.threshold_rule)
+        scores = _scores_of_answers(answers, store, one, ways, rule, method.MAP_RANGE, device, progress)
+        at = headline_iou(store.name, one.subset)
+        about = method.settings.METHOD, store, one, len(answers.mixtures)
+        rows += [
+            protocol_of(*about, way, rule.name, training_of(method.settings))
+            | summary(parts, one, at)
+            | (method.learnt() if one.sources == 1 else {})
+            for way, parts in scores.items()
+        ]
+        rows += rows_without_model(store, one, device)
+    negatives = tuple(negatives)
+    return rows + (negative_rows(method, store, trial, negatives, progress) if negatives else []), _shown(answers)
 
 
 def _shown(answers: Answers) -> dict[str, Tensor]:
@@ -212,7 +228,7 @@ def _scores_of_answers(
 
         maps = large(answers.maps)
         if given is not None:
-            part_scores = score(maps, truth, rule) | sure(maps)
+            part_scores = score(maps, truth, rule, trial) | sure(maps)
             if trial.counts_silence:
                 silence = Silence.of(store, answers.mixtures[part], truth, trial)
                 part_scores |= silence.score(maps, None if answers.every is None else large(answers.every))
@@ -220,7 +236,7 @@ def _scores_of_answers(
         if answers.named is not None:
             known = (answers.classes[part, :, None] == answers.named[part, None]).any(dim=2).to(device)
             joint = maps if answers.own is None else large(answers.own)  # what the method itself would show
-            scores.setdefault("predicted", []).append(score(maps, truth, rule, known, joint) | sure(maps))
+            scores.setdefault("predicted", []).append(score(maps, truth, rule, trial, known, joint) | sure(maps))
         bar.update(len(truth))
     bar.close()
     return scores

@@ -1,8 +1,8 @@
 """Localization maps that any code has written: a folder of .npy or .png, a .npz or a .safetensors, read clip by clip.
 
 A map is called as its clip: ``NAME.npy`` of [height, width], or of [maps, height, width]; ``NAME/CLASS.npy`` (or the
-key ``NAME/CLASS``) is the clip's map of a class, ``NAME/0``, ``NAME/1`` ... are maps without names. Sizes and value
-ranges are free, and may differ from map to map. Nothing that a file holds is run.
+key ``NAME/CLASS``) is the clip's map of a class, as is ``NAME_CLASS`` of one word; ``NAME/0``, ``NAME/1`` ... are maps
+without names. Sizes and value ranges are free, and may differ from map to map. Nothing that a file holds is run.
 """
 
 import io
@@ -140,8 +140,8 @@ class Maps:
 def _clip_of(key: str, clips: set[str]) -> tuple[str | None, str]:
     """Return the clip that a key names, and what follows it; folders before the clip's name say nothing.
 
-    >>> _clip_of("test/abc", {"abc"}), _clip_of("abc/cello", {"abc"}), _clip_of("abc.mp4", {"abc"})
-    (('abc', ''), ('abc', 'cello'), ('abc', ''))
+    >>> _clip_of("test/abc", {"abc"}), _clip_of("abc/cello", {"abc"}), _clip_of("abc_cello.jpg", {"abc"})
+    (('abc', ''), ('abc', 'cello'), ('abc', 'cello'))
     """
     parts = key.split("/")
     for start in range(len(parts)):
@@ -151,6 +151,9 @@ def _clip_of(key: str, clips: set[str]) -> tuple[str | None, str]:
             for one in (name, bare):
                 if one in clips and len(rest) <= 1:
                     return one, "".join(rest)
+                head, _, tail = one.rpartition("_")
+                if head in clips and not rest:
+                    return head, tail
     return None, ""
 
 

@@ -15,8 +15,8 @@ from avnb.networks.separation_masks import RULES
 
 # What a row says of how its numbers came about; all else in a row, but for "method" and "classes", is a number.
 PROTOCOL = (
-    "benchmark", "subset", "sources", "geometry", "threshold_rule", "truth", "clips", "dropped", "gallery", "trained",
-    "origin",
+    "benchmark", "subset", "sources", "geometry", "protocol", "threshold_rule", "truth", "clips", "dropped", "gallery",
+    "trained", "origin",
 )  # fmt: skip
 
 # In which ways a method can be asked for its sources; the first it has is the one it is ranked by.
@@ -41,8 +41,9 @@ def protocol_of(
         "geometry": trial.geometry, "classes": classes, "threshold_rule": rule, "clips": clips,
         "origin": store.origin,
     }  # fmt: skip
+    judged = {} if rule == "none" else {"protocol": trial.protocol}
     truth = {} if store.truth == published_truth(store.name) else {"truth": store.truth}
-    return row | truth | ({"trained": trained} if trained else {})
+    return row | judged | truth | ({"trained": trained} if trained else {})
 
 
 def training_of(settings: Settings) -> str:
@@ -56,9 +57,12 @@ def training_of(settings: Settings) -> str:
     return f"{' + '.join(map(str, counts))} epoch{'' if counts == [1] else 's'}"
 
 
+RULED = ("IoU", "CIoU", "AUC", "Precision", "F1", "max-F1", "mean IoU", "IIoU", "IAUC")
+
+
 def needs_a_rule(metric: str) -> bool:
     """Tell whether a metric is of regions, which a threshold rule cuts from maps."""
-    return metric.partition("@")[0] in ("IoU", "CIoU", "AUC", "Precision", "F1", "max-F1")
+    return metric.partition("@")[0] in RULED
 
 
 def pick(rows: Iterable[dict[str, Any]], **wanted: Any) -> list[dict[str, Any]]:

@@ -10,9 +10,9 @@ from torch import Tensor
 from avnb.data.mixing import grid_truth, sounding_classes, truth_of
 from avnb.data.store import Store
 from avnb.evaluation.trials import Trial
+from avnb.metrics import protocols
 from avnb.metrics.localization import (
     ThresholdRule,
-    area_under_curve,
     average_precision,
     class_mean,
     f1_at,
@@ -21,10 +21,7 @@ from avnb.metrics.localization import (
     nsa,
     piap,
     precision_at,
-    success_rate,
 )
-
-THRESHOLDS = (0.1, 0.3, 0.5)
 
 Part = dict[str, Tensor]  # the scores of some mixtures: a value a source or a mixture
 
@@ -41,16 +38,27 @@ def score(
     maps: Float[Tensor, "batch sources height width"],
     truth: Float[Tensor, "batch sources height width"],
     rule: ThresholdRule,
+    trial: Trial,
     named: Bool[Tensor, "batch sources"] | None = None,
     joint: Float[Tensor, "batch sources height width"] | None = None,
 ) -> Part:
-    """Return "ap" and "iou" per source, [batch, sources], 0 where not ``named``, and "piap" per image, [batch]."""
+    """Return "ap" and "iou" per source, [batch, sources], 0 where not ``named``, and "piap" per image, [batch].
+
+    Source-wise and of the union, which ask nobody whose a map is, the maps that are judged are those of ``joint``; the
+    union's "iou" is one an image, [batch].
+    """
     flat, flat_truth = maps.flatten(0, 1), truth.flatten(0, 1)
     ap = average_precision(flat, flat_truth).reshape(truth.shape[:2])
-    overlap = iou(rule(flat), flat_truth).reshape(truth.shape[:2])
-    if named is not None:
-        ap, overlap = ap * named, overlap * named
-    return {"ap": ap.cpu(), "iou": overlap.cpu(), "piap": piap(maps if joint is None else joint, truth).cpu()}
+    ap = ap if named is None else ap * named
+    shown = maps if joint is None else joint
+    if trial.protocol == protocols.SOURCE_WISE:
+        overlap = protocols.source_wise(shown, truth, rule, trial.tiles)
+    elif trial.protocol == protocols.UNION:
+        overlap = protocols.union(shown, truth, rule)
+    else:
+        overlap = iou(rule(flat), flat_truth).reshape(truth.shape[:2])
+        overlap = overlap if named is None else overlap * named
+    return {"ap": ap.cpu(), "iou": overlap.cpu(), "piap": piap(shown, truth).cpu()}
 
 
 @dataclass(frozen=True)
@@ -103,16 +111,15 @@ def summary(parts: list[Part], trial: Trial, at: float) -> dict[str, float]:
     "sure" among the parts is how sure the method is of each image, 0..1; who has no confidence always speaks.
     """
     ap, overlap, joint = (torch.cat([part[name] for part in parts]) for name in ("ap", "iou", "piap"))
-    image_iou = class_mean(overlap)
     single = trial.sources == 1
     row = {"AP" if single else "CAP": float(class_mean(ap).nanmean())}
     if trial.in_one_picture:
         row["PIAP"] = float(joint.nanmean())
     elif single:
         row["PIAP"] = row["AP"]  # one map against one truth; OneAVM prints it so
-    row |= {f"{'IoU' if single else 'CIoU'}@{least}": success_rate(image_iou, least) for least in THRESHOLDS}
-    row["AUC"] = area_under_curve(image_iou)
-    if single:
+    row |= protocols.numbers(trial.protocol, overlap, trial.in_one_picture)
+    if single and trial.protocol == protocols.FRAME_WISE:
+        image_iou = class_mean(overlap)
         sure = torch.cat([part["sure"] if "sure" in part else torch.ones(len(part["iou"])) for part in parts])
         judged = image_iou, sure, at, torch.ones_like(sure, dtype=torch.bool)
         row |= {

@@ -4,7 +4,7 @@ Introduced in notebooks/04_avgn.ipynb.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,6 +15,7 @@ from avnb.data.clips import Recipe
 from avnb.data.mixing import draw_partners
 from avnb.data.store import Store
 from avnb.errors import DataError
+from avnb.metrics.protocols import FRAME_WISE, MEAN_IOU, PROTOCOLS, check_protocol
 from avnb.papers import Row, Table
 
 
@@ -26,7 +27,7 @@ class Trial:
     the classes that do not sound are judged as well, where the sources are in one picture. With the threshold rule
     "none" no region is judged, and clips without ground truth do as well. ``parts`` are the subsets whose clips are
     taken, where they are not of the trial's own name, and ``boxes`` how many sounding objects a clip has, at least and
-    at most (0: any number).
+    at most (0: any number). ``protocol`` is what is made of the IoUs of several sources (avnb/metrics/protocols.py).
     """
 
     subset: str
@@ -38,6 +39,10 @@ class Trial:
     silence: bool = False
     parts: tuple[str, ...] = ()
     boxes: tuple[int, int] = (1, 0)
+    protocol: str = FRAME_WISE
+
+    def __post_init__(self) -> None:
+        check_protocol(self.protocol)
 
     @property
     def key(self) -> str:
@@ -178,6 +183,19 @@ def _as_they_are(store: Store, split: str, judged: bool) -> Iterator[Trial]:
                 name, parts = (f"{subset} of {n}", (subset,)) if subset in sources else (subset, ())
                 yield Trial(name, n, "single" if n == 1 else "one_frame", parts=parts)
                 sources.setdefault(subset, 0)
+
+
+def under_every_protocol(trial: Trial, rules: Sequence[str] = ()) -> list[Trial]:
+    """Return the trial's mixtures under every protocol and each of the threshold rules (by default its own).
+
+    Of one source a picture only the mean IoU is another protocol. `evaluate` judges them all from one asking.
+    """
+    protocols = PROTOCOLS if trial.in_one_picture else (FRAME_WISE, MEAN_IOU)
+    return [
+        replace(trial, protocol=protocol, threshold_rule=rule)
+        for protocol in protocols
+        for rule in (rules or (trial.threshold_rule,))
+    ]
 
 
 def single_trial(store: Store, limit: int = 0) -> Trial:

@@ -53,17 +53,19 @@ def _score_without_model(
             maps = trivial.random(truth.shape[-2:], truth.shape[:2].numel(), chance).to(device).reshape(truth.shape)
         else:
             maps = trivial.trivial_maps(name, truth, tiles=trial.tiles)
-        judged[name, "none"] = score(maps, truth, rule)
+        judged[name, "none"] = score(maps, truth, rule, trial)
         if silence:
             unheard = torch.zeros_like(maps) if name == "oracle" else maps
             judged[name, "none"] |= silence.score(maps, unheard[:, :1].expand(-1, classes, -1, -1))
     if trial.tiles != (1, 1):
         every = trivial.tile_each(truth.shape[-2:], trial.tiles).to(device).expand(len(truth), -1, -1, -1)
         maps = every[torch.arange(len(truth))[:, None], in_best_order(every, truth)]
-        judged["tile_each", "best_pairing"] = score(maps, truth, rule)
+        judged["tile_each", "best_pairing"] = score(maps, truth, rule, trial)
         if silence:
             judged["tile_each", "best_pairing"] |= silence.score(maps, None)
     if silence:  # a softmax over the classes that knows nothing
         flat = torch.full_like(truth, 1 / classes)
-        judged["flat", "none"] = score(flat, truth, rule) | silence.score(flat, flat[:, :1].expand(-1, classes, -1, -1))
+        judged["flat", "none"] = score(flat, truth, rule, trial) | silence.score(
+            flat, flat[:, :1].expand(-1, classes, -1, -1)
+        )
     return judged

@@ -130,11 +130,16 @@ def union(
     return iou(regions.any(1).expand(len(truth), -1, -1), truth.amax(1).float())
 
 
-def numbers(protocol: str, overlap: Float[Tensor, "pictures sources"] | Float[Tensor, " pictures"]) -> dict[str, float]:
+def numbers(
+    protocol: str,
+    overlap: Float[Tensor, "pictures sources"] | Float[Tensor, " pictures"],
+    in_one_picture: bool = True,
+) -> dict[str, float]:
     """Return what a protocol makes of IoUs, in 0..1: those of maps, or under "union" those of pictures.
 
     "CIoU@t" and "AUC" (of one source a picture "IoU@t"), "mean IoU" under that protocol; "IIoU", the share of pictures
-    in which all sources reach an IoU of 0.5, and "IAUC" (SSLalign) with the frame-wise of several sources.
+    in which all sources reach an IoU of 0.5, and "IAUC" (SSLalign) with the frame-wise of several sources that are seen
+    together, ``in_one_picture``.
     """
     several = protocol == UNION or overlap.shape[1] > 1
     if protocol == MEAN_IOU:
@@ -142,7 +147,7 @@ def numbers(protocol: str, overlap: Float[Tensor, "pictures sources"] | Float[Te
     values = class_mean(overlap) if protocol == FRAME_WISE else overlap.flatten()
     found = {f"{'CIoU' if several else 'IoU'}@{least}": success_rate(values, least) for least in THRESHOLDS}
     found["AUC"] = area_under_curve(values)
-    if protocol == FRAME_WISE and several:
+    if protocol == FRAME_WISE and several and in_one_picture:
         worst = overlap.nan_to_num(nan=torch.inf).amin(1)
         worst = torch.where(worst.isinf(), torch.nan, worst)
         found |= {"IIoU": success_rate(worst, 0.5), "IAUC": area_under_curve(worst)}

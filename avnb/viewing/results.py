@@ -91,8 +91,8 @@ def _caption(rows: Sequence[Mapping[str, Any]], shared: Sequence[str], asked: bo
     first = {key: row[key] for row in reversed(rows) for key in PROTOCOL if key in row}
     wording = {
         "benchmark": "{}", "origin": "{} data", "subset": "{}", "sources": "{} sounding", "geometry": "{}",
-        "threshold_rule": "regions by {}", "truth": "truth: each object's {}", "clips": "{} clips",
-        "dropped": "{} dropped", "gallery": "gallery of {}", "trained": "trained for {}",
+        "protocol": "judged {}", "threshold_rule": "regions by {}", "truth": "truth: each object's {}",
+        "clips": "{} clips", "dropped": "{} dropped", "gallery": "gallery of {}", "trained": "trained for {}",
     }  # fmt: skip
     order = sorted((key for key in shared if first.get(key) not in (None, "none")), key=list(wording).index)
     said = [", ".join(wording[key].format(_plain(key, first[key])) for key in order)] if order else []

@@ -174,6 +174,26 @@ def test_a_store_is_judged_as_annotations_are(tiny_store):
         quiet(maps, tiny_store)
 
 
+def test_is3_is_judged_by_its_own_file_and_names(tmp_path):
+    boxes = {
+        "cat_bus_12_cat": [0, 0, 112, 112],
+        "cat_bus_12_bus": [112.0, 112.0, 224.0, 224.0],
+        "ape_3_ape": [1, 1, 1, 5],
+    }
+    records = [{"image": f"/x/{name}.jpg", "audio": "y", "gt_box": box} for name, box in boxes.items()]
+    (tmp_path / "synthetic3240_bbox.json").write_text(json.dumps(records))
+    truth = truth_in_annotations("is3", [tmp_path / "synthetic3240_bbox.json"])
+    assert (truth.names, truth.classes, truth.trial.geometry) == (("cat_bus_12",), (("cat", "bus"),), "one_frame")
+    places = truth.places(slice(0, 1))[0]
+    assert (places[0, :112, :112].all(), places.sum()) == (True, 2 * 112 * 112)
+    for k, label in enumerate(("cat", "bus")):
+        np.save(tmp_path / f"cat_bus_12_{label}.npy", places[k].numpy())
+    verdict = quiet(tmp_path, truth, rules=["truth_area"])
+    (row,) = rows_of(verdict, method=tmp_path.name, protocol=FRAME_WISE)
+    assert (row["classes"], row["IIoU"], row["CIoU@0.5"]) == ("oracle", 100, 100)
+    assert rows_of(verdict, method="centre", protocol=FRAME_WISE)[0]["IIoU"] == 0
+
+
 # what is wrong with maps
 
 

@@ -39,7 +39,8 @@ TRIALS = {
     "trio": Trial("trio", 3, "side_by_side"),
 }
 every_trial = pytest.mark.parametrize("trial", TRIALS.values(), ids=TRIALS)
-PROTOCOL = {"method", "benchmark", "subset", "sources", "geometry", "classes", "threshold_rule", "clips", "origin"}
+PROTOCOL = {"method", "benchmark", "subset", "sources", "geometry", "classes", "protocol", "threshold_rule", "clips",
+            "origin"}  # fmt: skip
 
 
 class Seer(Method):
@@ -117,7 +118,7 @@ def altered(store: Store, **arrays: np.ndarray) -> Store:
 def test_rows_say_the_whole_protocol(seer, tiny_store, trial):
     sure = {"Precision@0.5", "F1@0.5", "max-F1@0.5"}
     scores = {"solo": {"AP", "PIAP", "IoU@0.1", "IoU@0.3", "IoU@0.5", "AUC"} | sure}.get(
-        trial.subset, {"CAP", "PIAP", "CIoU@0.1", "CIoU@0.3", "CIoU@0.5", "AUC"}
+        trial.subset, {"CAP", "PIAP", "CIoU@0.1", "CIoU@0.3", "CIoU@0.5", "AUC", "IIoU", "IAUC"}
     )
     rows, _ = evaluate(seer(), tiny_store, trial, progress=False)
     assert [(row["method"], row["classes"]) for row in rows] == [

@@ -93,7 +93,8 @@ def test_scores_are_those_of_evaluate(scrubber, tiny_store, runs, label):
     key = {"solo": "solo-single", "duet, side by side": "duet-side_by_side", "duet, one frame": "duet-one_frame"}[label]
     truth = torch.stack([reel.read(place).truth for place in range(len(reel))])
     rule = threshold_rule("min_max(0.4)")
-    expected = score(upsample(saved[f"{key}/maps"].float(), truth.shape[-2:]), truth, rule)
+    trial = Trial.of_key(key, truth.shape[1])
+    expected = score(upsample(saved[f"{key}/maps"].float(), truth.shape[-2:]), truth, rule, trial)
     shown = [reel.region("ez vsl", place, rule)[1] for place in range(len(reel))]
     np.testing.assert_allclose(reel.ap("ez vsl"), expected["ap"], rtol=1e-6)
     np.testing.assert_allclose(shown, expected["iou"], rtol=1e-6)
