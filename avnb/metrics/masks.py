@@ -35,7 +35,8 @@ def f_curves(maps: Float[Tensor, "maps H W"], truth: Bool[Tensor, "maps H W"]) -
     check_maps(maps, 3)
     check_truth(truth, maps.shape)
     thresholds = torch.linspace(0, 1 - 1e-10, THRESHOLDS, device=maps.device)
-    passed = torch.bucketize(maps.detach().float().flatten(1), thresholds, right=True)  # thresholds at or below a score
+    scores = maps.detach().float().flatten(1).contiguous()
+    passed = torch.bucketize(scores, thresholds, right=True)  # thresholds at or below a score
     inside = truth.flatten(1)
 
     def above(weights: Tensor) -> Tensor:
