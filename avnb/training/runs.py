@@ -5,11 +5,13 @@ leaves its last complete epoch. Tensors are kept as safetensors: nothing here is
 """
 
 import errno
+import glob
 import hashlib
 import json
 import math
-import os
 import time
+import warnings
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import count
@@ -23,6 +25,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from avnb.config import Settings
+from avnb.data.locks import locked
 from avnb.data.store import Store
 from avnb.errors import RunError
 from avnb.paths import outputs_dir, shown, whole_file
@@ -31,6 +34,7 @@ from avnb.training.published import HUB, PARTS, SEAL, card, seal, upload
 NOT_PART_OF_THE_RESULT = ("device", "resume", "ablation", "sweep", "repeatable", "compile", "clips_on_gpu")
 SAID_BY_THE_FOLDER = ("dataset", "origin", "preset", "seed")  # of outputs/<method>/<benchmark>/<preset>-seed<seed>-...
 WRITTEN_SHARE = 9  # times what writing an epoch took are trained before the next is written
+TRAIN_ANEW = "If no process is training it now, delete its folder to train anew."
 MAKE_ROOM = "Free some space, or point AVNB_OUTPUTS to a folder that can be written."
 
 
@@ -47,8 +51,9 @@ class Run:
         """Read the history again: another process may have trained since."""
         self.history: list[dict[str, Any]] = []
         self.best: int | None = None
+        self.checks: dict[str, list[int]] = {}  # of weights and optimizer states: length and checksum
         if (self.weights_folder / "history.json").exists():
-            self.history, self.best = _read_history(self.weights_folder / "history.json")
+            self.history, self.best, self.checks = _read_history(self.weights_folder / "history.json")
         self.epochs_written = len(self.history)
 
     @property
@@ -89,23 +94,14 @@ class Run:
     def alone(self) -> Iterator[None]:
         """Let one process at a time train the run; raise RunError in the second.
 
-        The lock is the system's, which takes it back when the process ends, however that ends. Systems without POSIX
-        locks have none.
+        The lock is the system's, which takes it back when the process ends, however that ends.
         """
-        if os.name != "posix":
-            yield
-            return
-        import fcntl
-
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with open(self.folder / "lock", "w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+        with locked(self.folder / "lock") as free:
+            if not free:
                 raise RunError(
                     f"{shown(self.folder)} is being trained by another process. Wait for it to end, or train with "
                     "resume = False, which takes a folder of its own."
-                ) from None
+                )
             yield
 
     @classmethod
@@ -121,8 +117,17 @@ class Run:
         base = outputs_dir() / settings.METHOD / benchmark / f"{settings.preset}-seed{settings.seed}-{mark}"
         folders = (base if number == 1 else base.with_name(f"{base.name}-{number}") for number in count(1))
         run = cls(next(it for it in folders if not it.exists() or (settings.resume and _agrees(it, settings))))
-        run.write_json("settings.json", {"method": settings.METHOD, "benchmark": benchmark, **settings.as_dict()})
+        run._keep("settings.json", {"method": settings.METHOD, "benchmark": benchmark, **settings.as_dict()})
         return run
+
+    def _keep(self, name: str, said: Any) -> None:
+        """Write a JSON file unless it says just that already: a finished run may lie on a disk that is read-only."""
+        try:
+            if json.loads((self.folder / name).read_text(encoding="utf-8")) == json.loads(json.dumps(said)):
+                return
+        except (OSError, ValueError):
+            pass
+        self.write_json(name, said)
 
     def save_epoch(
         self,
@@ -169,7 +174,11 @@ class Run:
         with _writing(f"Epoch {len(history)} cannot be written to {shown(self.folder)}", advice):
             for name, tensors in self._unwritten.items():
                 _save(self.folder / f"{name}.safetensors", tensors, self._header(int(name.split("-")[1])))
-            _save_json(self.folder / "history.json", {"best": best, "epochs": history})
+                self.checks[name] = _check(self.folder / f"{name}.safetensors")
+            stay = {f"{kind}-{number:04d}" for kind in ("weights", "optimizer") for number in (best, len(history) - 1)}
+            self.checks = {name: check for name, check in self.checks.items() if name in stay}
+            said = {"best": best, "epochs": history, "checks": self.checks}
+            _save_json(self.folder / "history.json", said)
         self._unwritten, self.epochs_written = {}, len(history)
         for kind, wanted in (("weights", {len(history) - 1, best}), ("optimizer", {len(history) - 1})):
             for path in self.folder.glob(f"{kind}-*.safetensors"):
@@ -181,14 +190,21 @@ class Run:
     def load_last(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         """Put the last finished epoch into ``model`` and ``optimizer``."""
         number = len(self.history) - 1
-        load_weights(model, self.folder / f"weights-{number:04d}.safetensors", self._method())
-        _unflatten(optimizer, _load(self.folder / f"optimizer-{number:04d}.safetensors", self._method()))
+        load_weights(model, self._checked(f"weights-{number:04d}"), self._method())
+        _unflatten(optimizer, _load(self._checked(f"optimizer-{number:04d}"), self._method()))
 
     def load_best(self, model: nn.Module) -> None:
         """Put the epoch that did best on the validation split into ``model``."""
         if self.best is None:
             raise RunError(f"{shown(self.folder)} has no finished epoch; train it first.")
-        load_weights(model, self.weights_folder / f"weights-{self.best:04d}.safetensors", self._method())
+        load_weights(model, self._checked(f"weights-{self.best:04d}"), self._method())
+
+    def _checked(self, name: str) -> Path:
+        """Return the path of weights or of an optimizer's state; raise RunError where they are not what was written."""
+        path = self.weights_folder / f"{name}.safetensors"
+        if name in self.checks and path.exists() and _check(path) != self.checks[name]:
+            raise RunError(f"{shown(path)} is truncated or damaged: it is not what was written. {TRAIN_ANEW}")
+        return path
 
     def write_json(self, name: str, said: Any) -> None:
         """Write a JSON file of the run, whole or not at all; raise RunError where that cannot be."""
@@ -231,6 +247,7 @@ class Run:
                 ("data", "history"), self.weights_folder
             )
             said = {name: json.loads((at / f"{name}.json").read_text(encoding="utf-8")) for name, at in places.items()}
+            said["history"].pop("checks", None)  # the seal takes their place
             for name, values in said.items():
                 _save_json(folder / f"{name}.json", values)
             name = f"weights-{self.best:04d}.safetensors"
@@ -275,9 +292,16 @@ def _agrees(folder: Path, settings: Settings) -> bool:
 
 
 def find_runs(method: str = "*", benchmark: str = "*") -> list[Run]:
-    """Return the finished runs of a method on a benchmark, the newest first."""
+    """Return the finished runs of a method on a benchmark, the newest first; a warning names those that are damaged."""
+    method, benchmark = (name if name == "*" else glob.escape(name) for name in (method, benchmark))
     folders = [path.parent for path in outputs_dir().glob(f"{method}/{benchmark}/*/metrics.json")]
-    return [Run(folder) for folder in sorted(folders, key=lambda path: -(path / "metrics.json").stat().st_mtime)]
+    found = []
+    for folder in sorted(folders, key=lambda path: -(path / "metrics.json").stat().st_mtime):
+        try:
+            found.append(Run(folder))
+        except RunError as error:
+            warnings.warn(f"{shown(folder)} is passed over: {error}", stacklevel=2)
+    return found
 
 
 def start_from(model: nn.Module, method: str, name: str) -> None:
@@ -310,17 +334,31 @@ def load_weights(model: nn.Module, path: Path, method: str) -> None:
             f'{shown(path)} does not fit this model: "{sorted(differs)[0]}" and {len(differs) - 1} others differ. '
             "It was trained with other settings; settings.json beside it tells which."
         )
+    if lost := [name for name, value in state.items() if value.is_floating_point() and not value.isfinite().all()]:
+        raise RunError(
+            f'{shown(path)} holds values that are no numbers ("{lost[0]}"): the training diverged, or the file is '
+            f"damaged. {TRAIN_ANEW}"
+        )
     model.load_state_dict(state, strict=False)
 
 
-def _read_history(path: Path) -> tuple[list[dict[str, Any]], int | None]:
-    """Return the rows of the finished epochs and the number of the best."""
+def _check(path: Path) -> list[int]:
+    """Return a file's length and checksum."""
+    value = 0
+    with open(path, "rb") as file:
+        while piece := file.read(1 << 20):
+            value = zlib.crc32(piece, value)
+        return [file.tell(), value]
+
+
+def _read_history(path: Path) -> tuple[list[dict[str, Any]], int | None, dict[str, list[int]]]:
+    """Return the rows of the finished epochs, the number of the best, and the checksums of the files."""
     try:
         said = json.loads(path.read_text(encoding="utf-8"))
         rows, best = list(said["epochs"]), said["best"]
         if rows:
             rows[best]  # one of them
-        return rows, best
+        return rows, best, dict(said.get("checks", {}))
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise RunError(f"{shown(path)} is damaged ({error!r}); delete its folder to train anew.") from None
 

@@ -4,6 +4,7 @@ Introduced in notebooks/09_tsne.ipynb.
 """
 
 import json
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -197,7 +198,12 @@ def _with_other_classes(name: str, data: Store | DatasetInfo) -> str:
 
 
 def _origin(run: Run) -> str:
-    return json.loads((run.folder / "metrics.json").read_text(encoding="utf-8"))["origin"]
+    """Return on what a run was judged; "" with a warning where its metrics.json is damaged."""
+    try:
+        return str(json.loads((run.folder / "metrics.json").read_text(encoding="utf-8"))["origin"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        warnings.warn(f"{shown(run.folder)} is passed over: its metrics.json is damaged ({error!r}).", stacklevel=3)
+        return ""
 
 
 def _train_like(settings: Settings, name: str, store: Store, progress: bool) -> tuple[Method, Run]:
