@@ -10,7 +10,6 @@ import io
 import math
 import multiprocessing
 import os
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -22,6 +21,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, UInt8
 
+from avnb.data.locks import LOCK, temporary_folder
 from avnb.errors import DataError, RunError, SettingsError
 from avnb.paths import shown
 
@@ -138,15 +138,15 @@ def whole_folder(folder: Path) -> Iterator[Path | None]:
     if (folder / "dataset.json").exists():
         yield None
         return
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     try:
-        shutil.rmtree(temporary, ignore_errors=True)  # of a process of the same number that was killed
-        yield temporary
-        try:
-            temporary.rename(folder)
-        except OSError:
-            if not (folder / "dataset.json").exists():
-                raise
+        with temporary_folder(folder.parent, f".{folder.name}") as temporary:
+            yield temporary
+            (temporary / LOCK).unlink(missing_ok=True)
+            try:
+                temporary.rename(folder)
+            except OSError:
+                if not (folder / "dataset.json").exists():
+                    raise
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         raise DataError(
@@ -154,8 +154,6 @@ def whole_folder(folder: Path) -> Iterator[Path | None]:
             + ("It needs 150 MB: free" if full else "Remove what is in its way, free")
             + " some space, or point AVNB_DATA to another folder."
         ) from None
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def cores() -> int:
@@ -173,7 +171,7 @@ def write_all(folder: Path, seed: int, places: Sequence[Place], workers: int) ->
         return
     # Fresh processes: a copy (fork) of one that has run torch can hang on the locks of its threads.
     fresh = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, fresh, initializer=ignore_interrupts)
+    pool = ProcessPoolExecutor(workers, fresh, initializer=belong_to_the_caller)
     try:
         yield from pool.map(write_clips, *zip(*((folder, seed, chunk) for chunk in chunks), strict=True))
     except BrokenProcessPool:
@@ -185,11 +183,17 @@ def write_all(folder: Path, seed: int, places: Sequence[Place], workers: int) ->
         pool.shutdown(cancel_futures=True)
 
 
-def ignore_interrupts() -> None:
-    """Leave Ctrl-C to the process that is in charge."""
+def belong_to_the_caller() -> None:
+    """Leave Ctrl-C to the process that is in charge, and end with it, however it ends."""
     import signal
+    import threading
+
+    def end_with_it() -> None:
+        multiprocessing.parent_process().join()
+        os._exit(1)
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=end_with_it, daemon=True).start()
 
 
 def write_clips(folder: Path, seed: int, places: Sequence[Place]) -> list[dict[str, Any]]:
