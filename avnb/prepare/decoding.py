@@ -224,20 +224,22 @@ def samples_between(
     else:
         film.anew()
     resampler, mixing = None, Mixing()
-    for values, source_rate in _mono(film, start, end, mixing, dropped, name):
+    try:
+        for values, source_rate in _mono(film, start, end, mixing, dropped, name):
+            if resampler is None:
+                resampler, before = av.AudioResampler("s16", "mono", rate), source_rate
+            elif source_rate != before:
+                yield from _through(resampler, None)
+                resampler, before = av.AudioResampler("s16", "mono", rate), source_rate
+            yield from _through(resampler, sound_frame(values[:, None], "mono", source_rate))
         if resampler is None:
-            resampler, before = av.AudioResampler("s16", "mono", rate), source_rate
-        elif source_rate != before:
-            yield from _through(resampler, None)
-            resampler, before = av.AudioResampler("s16", "mono", rate), source_rate
-        yield from _through(resampler, sound_frame(values[:, None], "mono", source_rate))
-    if resampler is None:
-        raise DataError("its sound cannot be decoded")
-    yield from _through(resampler, None)
-    if mixing.lost:
-        dropped.append((name, f"{mixing.lost:,} samples of its sound are no numbers, and silent"))
-    if mixing.cancelled:
-        dropped.append((name, "the channels of its sound cancel each other, so that their mean is silent"))
+            raise DataError("its sound cannot be decoded")
+        yield from _through(resampler, None)
+    finally:  # whoever has enough stops before the end
+        if mixing.lost:
+            dropped.append((name, f"{mixing.lost:,} samples of its sound are no numbers, and silent"))
+        if mixing.cancelled:
+            dropped.append((name, "the channels of its sound cancel each other, so that their mean is silent"))
 
 
 def _mono(

@@ -96,7 +96,7 @@ def test_a_file_is_a_local_file_whatever_it_is_called(tmp_path, listener, monkey
 
 
 @pytest.mark.parametrize("codecs", [("libx264", "aac"), ("libx264", "pcm_s16le")])
-@pytest.mark.parametrize("layout", ["5.1"])
+@pytest.mark.parametrize("layout", ["5.1", "7.1"])
 def test_sound_of_many_channels_is_their_mean(tmp_path, codecs, layout):
     channels = 6 if layout == "5.1" else 8
     path = write(tmp_path / "a.mov", 1.0, sine(1, 48_000, channels), 48_000, layout, codecs)
@@ -109,7 +109,7 @@ def times_of(path):
     return np.array([seconds for seconds, _ in frames(look_at(path))])
 
 
-@pytest.mark.parametrize(("suffix", "codecs"), [("mpg", ("mpeg2video", "mp2"))])
+@pytest.mark.parametrize(("suffix", "codecs"), [("ts", ("libx264", "aac")), ("mpg", ("mpeg2video", "mp2"))])
 def test_recordings_joined_by_cat_are_one_after_the_other(tmp_path, suffix, codecs):
     part = write(tmp_path / f"a.{suffix}", 2.0, codecs=codecs)
     path = joined(tmp_path / f"b.{suffix}", part, part)
@@ -181,7 +181,7 @@ def test_a_photo_with_a_second_picture_is_a_photo(tmp_path, kind):
     assert (media.photo, media.size) == (True, (48, 64))
 
 
-@pytest.mark.parametrize("full", [True])
+@pytest.mark.parametrize("full", [False, True])
 def test_greys_and_their_meaning_stay(tmp_path, full):
     grey = np.tile(np.linspace(20, 230, 64).astype(np.uint8)[None, :, None], (48, 1, 3))
     source = tmp_path / "a.mp4"
