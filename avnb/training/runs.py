@@ -203,7 +203,10 @@ class Run:
         """Return the path of weights or of an optimizer's state; raise RunError where they are not what was written."""
         path = self.weights_folder / f"{name}.safetensors"
         if name in self.checks and path.exists() and _check(path) != self.checks[name]:
-            raise RunError(f"{shown(path)} is truncated or damaged: it is not what was written. {TRAIN_ANEW}")
+            raise RunError(
+                f"{shown(path)} is truncated or damaged: it is not what was written. Pickled checkpoints (.pt, .pth) "
+                f"are never opened, since they can run code. {TRAIN_ANEW}"
+            )
         return path
 
     def write_json(self, name: str, said: Any) -> None:
