@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from avnb.data.benchmarks import SILENT
 from avnb.data.clips import Batch
 from avnb.data.mixing import make_batch
 from avnb.data.store import Store
@@ -21,7 +22,8 @@ from avnb.evaluation.chunks import chunks
 from avnb.evaluation.negatives import negative_rows
 from avnb.evaluation.retrieval import judge_retrieval
 from avnb.evaluation.rows import protocol_of, training_of
-from avnb.evaluation.scores import Part, Silence, score, summary, true_places
+from avnb.evaluation.scores import Part, Silence, recordings_of, score, summary, true_places
+from avnb.evaluation.statements import has_silent, statement_rows
 from avnb.evaluation.trials import Trial, headline_iou, printed_metrics
 from avnb.evaluation.without_model import rows_without_model
 from avnb.metrics.localization import ThresholdRule, confidence, in_best_order, threshold_rule, upsample
@@ -68,8 +70,10 @@ def evaluate(
 
     ``also`` are trials of the same mixtures under other protocols and threshold rules (see `under_every_protocol`),
     whose rows are made of the same answers. With ``negatives`` ("silence", "noise", "offscreen") the method is also
-    asked for maps when nothing of the picture sounds, on clips of one source: see `negative_rows`. Raises SettingsError
-    where a trial is of other mixtures.
+    asked for maps when nothing of the picture sounds, on clips of one source: see `negative_rows`. Where the folder has
+    test clips that do not sound (its subset "silent") their rows follow: see `statement_rows`.
+
+    Raises SettingsError where a trial is of other mixtures.
     """
     trials = [trial, *also]
     if strangers := [one for one in trials if replace(one, protocol="frame-wise", threshold_rule="") !=
@@ -91,13 +95,20 @@ def evaluate(
         scores = _scores_of_answers(answers, store, one, ways, rule, method.MAP_RANGE, device, progress)
         at = headline_iou(store.name, one.subset)
         about = method.settings.METHOD, store, one, len(answers.mixtures)
+        recordings = recordings_of(store, one, answers.mixtures)
         rows += [
             protocol_of(*about, way, rule.name, training_of(method.settings))
-            | summary(parts, one, at)
+            | summary(parts, one, at, recordings)
             | (method.learnt() if one.sources == 1 else {})
             for way, parts in scores.items()
         ]
         rows += rows_without_model(store, one, device)
+    if has_silent(store, trial):
+        way = next(way for way in ways)
+        unheard = replace(trial, subset=SILENT, parts=(), boxes=(1, 0), threshold_rule="none")
+        maps = answers.maps, ask(method, store, unheard, (way,), progress).maps
+        about = method.settings.METHOD, store, trial, answers.mixtures, maps, device, way
+        rows += statement_rows(*about, training_of(method.settings))
     negatives = tuple(negatives)
     return rows + (negative_rows(method, store, trial, negatives, progress) if negatives else []), _shown(answers)
 

@@ -57,7 +57,7 @@ def training_of(settings: Settings) -> str:
     return f"{' + '.join(map(str, counts))} epoch{'' if counts == [1] else 's'}"
 
 
-RULED = ("IoU", "CIoU", "AUC", "Precision", "F1", "max-F1", "mean IoU", "IIoU", "IAUC")
+RULED = ("IoU", "CIoU", "AUC", "Precision", "F1", "max-F1", "mean IoU", "IIoU", "IAUC", "statement AP", "LocAcc")
 
 
 def needs_a_rule(metric: str) -> bool:

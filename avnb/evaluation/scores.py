@@ -9,10 +9,11 @@ from torch import Tensor
 
 from avnb.data.mixing import grid_truth, sounding_classes, truth_of
 from avnb.data.store import Store
-from avnb.evaluation.trials import Trial
+from avnb.evaluation.trials import Trial, judged_together
 from avnb.metrics import protocols
 from avnb.metrics.localization import (
     ThresholdRule,
+    area_under_curve,
     average_precision,
     class_mean,
     f1_at,
@@ -21,6 +22,7 @@ from avnb.metrics.localization import (
     nsa,
     piap,
     precision_at,
+    success_rate,
 )
 
 Part = dict[str, Tensor]  # the scores of some mixtures: a value a source or a mixture
@@ -105,8 +107,21 @@ def _mean_on(
     return (maps * places).sum(dim=(2, 3)) / places.sum(dim=(2, 3))
 
 
-def summary(parts: list[Part], trial: Trial, at: float) -> dict[str, float]:
+def recordings_of(
+    store: Store, trial: Trial, mixtures: Int[np.ndarray, "mixtures clips"]
+) -> Int[Tensor, " mixtures"] | None:
+    """Return of which picture each clip is, where the benchmark asks for all sounds of a picture; None elsewhere."""
+    if not judged_together(store.name, trial.subset):
+        return None
+    return torch.from_numpy(np.unique(store.clips["video"][mixtures[:, 0]], return_inverse=True)[1])
+
+
+def summary(
+    parts: list[Part], trial: Trial, at: float, recordings: Int[Tensor, " mixtures"] | None = None
+) -> dict[str, float]:
     """Return the numbers of a row, in percent; of one source also those that ask for an IoU of ``at``.
+
+    With ``recordings`` there are "IIoU" and "IAUC" too: of the worst of each picture's sounds.
 
     "sure" among the parts is how sure the method is of each image, 0..1; who has no confidence always speaks.
     """
@@ -126,6 +141,10 @@ def summary(parts: list[Part], trial: Trial, at: float) -> dict[str, float]:
             f"Precision@{at}": precision_at(image_iou, at), f"F1@{at}": f1_at(*judged),
             f"max-F1@{at}": max_f1(*judged),
         }  # fmt: skip
+    if recordings is not None and trial.protocol == protocols.FRAME_WISE:
+        worst = torch.full((int(recordings.max()) + 1,), torch.inf, dtype=overlap.dtype)
+        worst = worst.scatter_reduce(0, recordings, overlap[:, 0].nan_to_num(torch.inf), "amin")
+        row |= {"IIoU": success_rate(worst, 0.5), "IAUC": area_under_curve(worst)}
     extra = {"nsa": "NSA", "sounding": "on sounding", "silent": "on silent"}
     row |= {
         title: float(torch.cat([part[name] for part in parts]).nanmean())

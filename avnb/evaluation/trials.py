@@ -283,6 +283,12 @@ def printed_metrics(benchmark: str, subset: str) -> tuple[str, ...]:
     return found.metrics if found else ()
 
 
+def judged_together(benchmark: str, subset: str) -> bool:
+    """Return whether the clips of a picture, each with a sound of its own, are judged together as well."""
+    found = _protocol(benchmark, subset)
+    return found is not None and found.together
+
+
 def headline_iou(benchmark: str, subset: str) -> float:
     """Return the IoU at which the papers count a clip of the subset as found; 0.5 where no paper judged it."""
     found = _protocol(benchmark, subset)

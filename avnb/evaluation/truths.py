@@ -18,17 +18,13 @@ from avnb.data.mixing import sounding_classes, truth_of
 from avnb.data.store import ClipShape, Store, box_pixels
 from avnb.errors import DataError, SettingsError
 from avnb.evaluation.trials import Trial
-from avnb.prepare.annotation_files import annotation_files, corners, must, read_json, unread
+from avnb.prepare.annotation_files import annotation_files
 from avnb.prepare.datasets import _vggsound as vggsound
-from avnb.prepare.datasets import audioset_instrument, flickr_soundnet, music, vggsound_duet, vggsound_instruments
+from avnb.prepare.datasets import audioset_instrument, flickr_soundnet, is3, music, vggsound_duet, vggsound_instruments
 from avnb.prepare.mask_files import MASKS, read_mask_file
 from avnb.prepare.plan import Options, Plan, Thing
 
-# Interactive localization (SSLalign): generated pictures of two objects, each with its own sound. No paper's table here
-# has them, so they are no record of avnb.data.benchmarks; their maps can be judged all the same.
-IS3 = (Protocol("duet", 2, "one_frame", 0.5, 3240, "box", (), ()),)
 SIZE = ClipShape().size  # pixels of the side of a frame's truth, as in a store
-SIDE_OF_IS3 = 224  # pixels in which its boxes are drawn
 
 
 @dataclass(frozen=True)
@@ -89,7 +85,7 @@ def truth_in_annotations(name: str, files: Iterable[Path], subset: str = "") -> 
     Raises SettingsError where the benchmark has no such subset or no annotations that can be read alone, and DataError
     where the files hold nothing of it.
     """
-    protocols = IS3 if name == "is3" else benchmark(name).protocols
+    protocols = benchmark(name).protocols
     if name not in _READERS:
         raise SettingsError(
             f"{benchmark(name).title} cannot be judged from annotation files alone; these can: {', '.join(_READERS)}. "
@@ -236,22 +232,10 @@ def _flickr(options: Options, read: _Read) -> Iterator[_Picture]:
 
 
 def _is3(options: Options, read: _Read) -> Iterator[_Picture]:
-    """Read synthetic3240_bbox.json: a record a sound, called as its picture and its class, boxes in pixels of 224."""
-    pictures: dict[str, list[tuple[str, tuple[Thing, ...], int]]] = {}
-    for path in annotation_files(options):
-        for record in must(read_json(path) if path.suffix == ".json" else None, path, "pictures"):
-            if not isinstance(record, dict) or not isinstance(record.get("gt_box"), list):
-                raise unread(path, ["synthetic3240_bbox.json"])
-            stem = str(record.get("image")).rpartition("/")[2].rpartition(".")[0]
-            picture, _, label = stem.rpartition("_")
-            numbers = (value / SIDE_OF_IS3 if type(value) in (int, float) else None for value in record["gt_box"])
-            box, why = corners(list(numbers))
-            if why:
-                read.dropped.append((stem, f"box: {why}"))
-            else:
-                pictures.setdefault(picture, []).append((label, (Thing(label, box),), 0))
-    for name, sources in sorted(pictures.items()):
-        yield _Picture(name, "duet", tuple(sources))
+    made = Plan()
+    for name, sounds in sorted(is3.read(options, made).items()):
+        yield _Picture(name, "duet", tuple((sound.thing.label, (sound.thing,), 0) for sound in sounds))
+    read.dropped += made.dropped
 
 
 def _single(read: _Read, clip: str, subset: str, label: str, things: list[Thing]) -> Iterator[_Picture]:

@@ -10,7 +10,7 @@ from jaxtyping import Int
 from avnb.data.store import Store
 from avnb.evaluation.chunks import chunks
 from avnb.evaluation.rows import protocol_of
-from avnb.evaluation.scores import Part, Silence, score, summary, true_places
+from avnb.evaluation.scores import Part, Silence, recordings_of, score, summary, true_places
 from avnb.evaluation.trials import Trial, headline_iou
 from avnb.metrics import trivial
 from avnb.metrics.localization import ThresholdRule, in_best_order, threshold_rule
@@ -23,14 +23,14 @@ def rows_without_model(store: Store, trial: Trial, device: torch.device) -> list
     kept = _without_model.setdefault(store, {})
     if (trial, store.truth, device.type) not in kept:
         rule, mixtures = threshold_rule(trial.threshold_rule), trial.mixtures(store)
-        at = headline_iou(store.name, trial.subset)
+        at, recordings = headline_iou(store.name, trial.subset), recordings_of(store, trial, mixtures)
         scores: dict[tuple[str, str], list[Part]] = {}
         chance = torch.Generator().manual_seed(0)
         for part in chunks(len(mixtures), device):
             for key, score in _score_without_model(store, mixtures[part], trial, rule, chance, device).items():
                 scores.setdefault(key, []).append(score)
         kept[trial, store.truth, device.type] = [
-            protocol_of(name, store, trial, len(mixtures), way, rule.name) | summary(parts, trial, at)
+            protocol_of(name, store, trial, len(mixtures), way, rule.name) | summary(parts, trial, at, recordings)
             for (name, way), parts in scores.items()
         ]
     return [dict(row) for row in kept[trial, store.truth, device.type]]

@@ -35,7 +35,7 @@ from avnb.prepare.decoding import (
     samples_between,
 )
 from avnb.prepare.mask_files import read_mask_file
-from avnb.prepare.media_folder import twins
+from avnb.prepare.media_folder import VIDEOS, twins
 from avnb.prepare.plan import Cut, Job, Thing
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -177,7 +177,7 @@ def _pictures(film: Film, cuts: Sequence[Cut], scratch: Path, made: dict[str, Pa
     for place, clip in enumerate(cuts):
         if clip.picture is not None:
             try:
-                write(place, read_picture(clip.picture))
+                write(place, _still(clip.picture))
             except DataError as error:
                 yield place, str(error)
             else:
@@ -194,6 +194,19 @@ def _pictures(film: Film, cuts: Sequence[Cut], scratch: Path, made: dict[str, Pa
         else:
             write(place, as_picture(frame, shrink))
             yield place, ""
+
+
+def _still(path: str) -> Image.Image:
+    """Return a picture file, or the middle frame of a video whose sound is another file's."""
+    if Path(path).suffix.lower() not in VIDEOS:
+        return read_picture(path)
+    with closing_film(Film(path, open_source(path))) as film:
+        if film.picture is None:
+            raise DataError(f"{Path(path).name} has no picture")
+        frame, why = next(frames_at(film, [film.length / 2]))
+        if frame is None:
+            raise DataError(f"{Path(path).name}: {why}")
+        return as_picture(frame, VideoReformatter())
 
 
 # Masks

@@ -24,8 +24,12 @@ _KNOWN = _RECONSTRUCT | _FROM_BUFFER | _ENCODE | {"numpy ndarray", "numpy dtype"
 _PLAIN = frozenset(["b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8"])
 
 
+class EmptyMask(DataError):
+    """A mask in which nothing is marked: a broken one, or of a frame in which nothing sounds."""
+
+
 def read_mask_file(path: Path) -> Bool[np.ndarray, "height width"]:
-    """Read where an object is; raise DataError where the file is no mask or the mask is empty."""
+    """Read where an object is; raise DataError where the file is no mask, EmptyMask where it marks nothing."""
     try:
         if why := why_unusable(path):
             raise DataError(f"mask {path.name} {why}")
@@ -45,7 +49,7 @@ def read_mask_file(path: Path) -> Bool[np.ndarray, "height width"]:
         raise DataError(f"mask {path.name} has shape {mask.shape} of {mask.dtype}, not height x width of numbers")
     found = mask > 0
     if not found.any():
-        raise DataError(f"mask {path.name} is empty")
+        raise EmptyMask(f"mask {path.name} is empty")
     return found
 
 

@@ -42,7 +42,8 @@ class Cut:
     """A clip to be made of a file: the frame at ``time`` seconds (None: its middle) and the sound around it.
 
     ``frame`` stands for a time where frames are counted at the file's own rate. ``picture`` is the frame where it is a
-    file already, ``mask`` the file with the place of the only one of ``things``.
+    file already, or a video whose middle frame is taken; ``mask`` is the file with the place of the only one of
+    ``things``.
     """
 
     id: str

@@ -489,6 +489,125 @@ def test_folder_of_ones_own(workspace, run, layout):
     assert batch.labels.sum(dim=0).tolist() == [count, count]
 
 
+# What methods are judged on and not trained
+
+
+def rows_under(store: Store, trial: Trial, colours: dict[str, tuple[int, int, int]]) -> dict[tuple[str, str], dict]:
+    """Judge the painter; return the rows by method and protocol."""
+    painter = Painter({store.classes.index(label): colour for label, colour in colours.items()})
+    return {(row["method"], row["protocol"]): row for row in evaluate(painter, store, trial, progress=False)[0]}
+
+
+@layouts
+def test_vggsound_extended_says_of_whom_nothing_is_seen(workspace, run, layout):
+    media = workspace / "media"
+    vgg_film(media, "RgyqhpOJFM4_000030", layout, [(LEFT, RED)])
+    vgg_film(media, "zpWuikVorYg_000032", layout, [(RIGHT, BLUE)])
+    silent = write_lines(
+        workspace / "vggss_test_plus_silent.csv",
+        "zpWuikVorYg_000032,RgyqhpOJFM4_000030,non-sounding",
+        "zpWuikVorYg_000032,aaaaaaaaaaa_000007,non-sounding",
+        "gone________0_000030,RgyqhpOJFM4_000030,non-sounding",
+    )
+    report = run("vggsound-extended", "--annotations", write_json(workspace / "vggss.json", SINGLE), silent,
+                 "--seconds", 1)  # fmt: skip
+    assert "zpWuikVorYg_000032_with_aaaaaaaaaaa_000007: the class of its sound is not known" in report
+    assert "gone________0_000030" in report
+    store = opened(workspace, "vggsound-extended")
+    assert store.count() == {("test", "test"): 2, ("test", "silent"): 1}
+    pair = rows_of(workspace, "vggsound-extended")["zpWuikVorYg_000032_with_RgyqhpOJFM4_000030"]
+    assert (pair["objects"], pair["labels"]) == ([], ["playing cello"])
+    colours = {label: COLOURS[label] for label in ("playing cello", "elk bugling")}
+    rows = rows_under(store, Trial("test", threshold_rule="min_max(0.5)"), colours)
+    assert rows["avgn", "statements"]["LocAcc"] == 100
+    assert rows["avgn", "statements"]["max-F1"] == 100  # nothing red where the cello is not seen: nothing is said
+    assert rows["centre", "statements"]["max-F1"] < 100
+    assert (rows["oracle", "statements"]["max-F1"], rows["oracle", "statements"]["clips"]) == (100, 3)
+
+
+@layouts
+def test_flickr_extended(workspace, run, layout):
+    box = [round(256 * corner) for corner in LEFT]
+    vgg_film(workspace / "media", "10000130166", layout, [(LEFT, RED)])
+    vgg_film(workspace / "media", "10007936344", layout, ())
+    flickr_xml(workspace / "xml/10000130166.xml", [box, box, box])
+    files = [
+        workspace / "xml", write_lines(workspace / "flickr_test.csv", "10000130166,20"),
+        write_lines(workspace / "flickr_test_plus_silent.csv", "10007936344,10000130166,non-sounding",
+                    "10000130166,99999999999,non-sounding"),
+    ]  # fmt: skip
+    assert "99999999999" in run("flickr-extended", "--annotations", *files, "--seconds", 1)
+    store = opened(workspace, "flickr-extended")
+    assert store.count() == {("test", "test"): 1, ("test", "silent"): 1}
+    rows = rows_under(store, Trial("test", threshold_rule="min_max(0.5)"), {"sounding object": RED})
+    assert (rows["avgn", "statements"]["LocAcc"], rows["avgn", "statements"]["max-F1"]) == (100, 100)
+
+
+def test_is3_counts_a_picture_where_both_of_its_sounds_are_found(workspace, run):
+    boxes = {"cat": (LEFT, RED), "bus": (RIGHT, BLUE)}
+    records = []
+    for picture_name, shown in (("cat_bus_1", ("cat", "bus")), ("cat_bus_2", ("cat",))):
+        for label, (box, _) in boxes.items():
+            name = f"{picture_name}_{label}"
+            still(workspace / f"media/visual_frames/{name}.jpg", [boxes[one] for one in shown])
+            recording(workspace / f"media/audio_wav/{name}.wav")
+            records.append({"image": f"/set/visual_frames/{name}.jpg", "audio": f"/set/audio_wav/{name}.wav",
+                            "gt_box": [224 * corner for corner in box]})  # fmt: skip
+    records.append({"image": "a_1_cat.jpg", "audio": "a_1_cat.wav", "gt_box": [9, 9, 9, 20]})
+    report = run("is3", "--annotations", write_json(workspace / "synthetic3240_bbox.json", records), "--seconds", 1)
+    assert "a_1_cat: box: no width or no height" in report
+    colours = {label: colour for label, (_, colour) in boxes.items()}
+    rows = rows_under(opened(workspace, "is3"), Trial("test", threshold_rule="min_max(0.5)"), colours)
+    row = rows["avgn", "frame-wise"]
+    assert (row["IoU@0.5"], row["IIoU"]) == (75, 50)  # the bus of the second picture is not there to be seen
+    assert rows["centre", "frame-wise"]["IIoU"] == 0
+    assert rows["oracle", "frame-wise"]["IIoU"] == 100
+
+
+def avsbench(workspace: Path, layout: str, table: str, head: str, line: str, folder: str, masked: dict) -> list[Path]:
+    """Write a video of five seconds, its table, and masks of the frames that ``masked`` names with their boxes."""
+    media, masks = workspace / "media", workspace / "gt_masks"
+    squares = [(LEFT, RED)]
+    if layout == "videos":
+        film(media / f"raw_videos/{folder}clip.mp4", squares, 5)
+    else:
+        for number in range(1, 6):
+            infix = ".mp4" if "video_id" in head else ""
+            still(media / f"visual_frames/{folder}clip/clip{infix}_{number}.png", squares)
+        recording(media / f"audio_wav/{folder}clip.wav", 5)
+    masks.mkdir()
+    for number, box in masked.items():
+        mask = np.abs(picture(0, [(box, (255, 0, 0))] if box else ()).astype(int) - [255, 0, 0]).sum(axis=2) == 0
+        Image.fromarray(mask.astype(np.uint8) * 255).save(masks / f"clip_{number}.png")
+    return [write_lines(workspace / table, head, line), masks]
+
+
+@layouts
+def test_avsbench_s4_has_a_mask_a_second(workspace, run, layout):
+    about = "s4_meta_data.csv", "name,start,category,split", "clip,0,playing_violin,test", "test/playing_violin/"
+    files = avsbench(workspace, layout, *about, dict.fromkeys(range(1, 5), LEFT))
+    report = run("avsbench-s4", "--annotations", *files, "--seconds", 1)
+    assert "mask of clip_5" in report
+    store = opened(workspace, "avsbench-s4")
+    assert (store.count(), store.classes) == ({("test", "solo"): 4}, ("playing_violin",))
+    assert judged(store, Trial("solo"), {"playing_violin": RED})["AP"] > 95
+    if layout == "videos":
+        frame = np.asarray(Image.open(workspace / "data/avsbench-s4/frames/clip_2.jpg"))
+        assert number_in(frame) == pytest.approx(30 * (2 - 1 / 16), abs=1)
+
+
+@layouts
+def test_avsbench_ms3_frames_without_anything_that_sounds_are_silent(workspace, run, layout):
+    about = "ms3_meta_data.csv", "video_id,split", "clip,test", ""
+    files = avsbench(workspace, layout, *about, {1: LEFT, 2: None, 3: LEFT, 4: LEFT, 5: None})
+    run("avsbench-ms3", "--annotations", *files, "--seconds", 1)
+    store = opened(workspace, "avsbench-ms3")
+    assert store.count() == {("test", "test"): 3, ("test", "silent"): 2}
+    rows = rows_under(store, Trial("test", threshold_rule="min_max(0.5)"), {"sounding object": RED})
+    assert rows["avgn", "frame-wise"]["IoU@0.5"] == 100
+    assert rows["avgn", "statements"]["clips"] == 5
+
+
 # Composed of prepared solos
 
 

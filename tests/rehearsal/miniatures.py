@@ -11,13 +11,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
-from itertools import combinations, pairwise
+from itertools import combinations, pairwise, product
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import av
 import numpy as np
+import soundfile
+from PIL import Image
 
 from avnb.prepare.datasets.music import CATEGORIES
 from avnb.standin.build import box_of
@@ -41,6 +43,7 @@ class Film:
     sounding: tuple[str, ...]
     boxes: tuple[Box, ...]
     mask: np.ndarray
+    frame: np.ndarray
 
     def write(self, path: Path) -> Path:
         """Write the video."""
@@ -58,7 +61,7 @@ def film(take: int, *sounding: str) -> Film:
     sound = sum(melody(name, rng, SECONDS, RATE) for name, rng in zip(sounding, sound_rngs, strict=True))
     sound = (0.9 * sound / np.abs(sound).max()).astype(np.float32)
     boxes = tuple(tuple(box_of(mask == k)) for k in range(1, 1 + len(sounding)))
-    return Film(_encoded(frame, sound), sounding, boxes, mask)
+    return Film(_encoded(frame, sound), sounding, boxes, mask, frame)
 
 
 def _encoded(frame: np.ndarray, sound: np.ndarray) -> bytes:
@@ -84,12 +87,18 @@ class Miniature:
     """How a user's copy of a benchmark is written, and with which arguments it is prepared into ``data/NAME``.
 
     ``write`` fills an empty folder and returns the arguments that follow ``avnb-prepare IMPORTER``; ``composed_of``
-    names the miniature whose prepared folder it is made from.
+    names the miniature whose prepared folder it is made from, ``trained_on`` the one that stands beside it to train on.
     """
 
     importer: str
     write: Callable[[Path], list[Any]]
     composed_of: str = ""
+    trained_on: str = ""
+
+    @property
+    def needs(self) -> str:
+        """The miniature that is prepared before it, "" where there is none."""
+        return self.composed_of or self.trained_on
 
 
 def _id(tag: str, number: int) -> str:
@@ -381,6 +390,92 @@ def own_folder(folder: Path) -> list[Any]:
     return ["--videos", folder / "videos", "--every", SECONDS]
 
 
+# What methods are judged on
+
+
+def vggsound_extended(folder: Path) -> list[Any]:
+    """VGG-SS's boxes, and SLAVC's pairs: each test clip's picture with the next class's sound."""
+    _, records = _vgg_clips(folder, VGG_HEARD, "single")
+    clips = [record["file"] for record in records]
+    pairs = [f"{clip},{clips[(k + HELD) % len(clips)]},non-sounding" for k, clip in enumerate(clips)]
+    files = [_json(folder / "vggss.json", records), _lines(folder / "vggss_test_plus_silent.csv", pairs)]
+    return ["--videos", folder / "videos", "--annotations", *files]
+
+
+def flickr_extended(folder: Path) -> list[Any]:
+    """The annotators' boxes and the test list, and SLAVC's pairs of pictures and sounds of other clips."""
+    *arguments, xml, test, _train = flickr_soundnet(folder)
+    clips = [line.partition(",")[0] for line in test.read_text().split()]
+    pairs = [f"{clip},{clips[k - HELD]},non-sounding" for k, clip in enumerate(clips)]
+    return [*arguments, xml, test, _lines(folder / "flickr_test_plus_silent.csv", pairs)]
+
+
+def is3(folder: Path) -> list[Any]:
+    """Pictures of two things, twice each, with the sound of the one and of the other; boxes in pixels of 224."""
+    records = []
+    for number, (first, second) in enumerate(combinations(FOUR, 2)):
+        made, name = film(number, first, second), f"{first}_{second}_{number}"
+        for box, label in zip(made.boxes, (first, second), strict=True):
+            paths = [folder / "IS3" / kind / f"{name}_{label}" for kind in ("visual_frames", "audio_wav")]
+            image, audio = paths[0].with_suffix(".jpg"), paths[1].with_suffix(".wav")
+            for path in (image, audio):
+                path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(made.frame).save(image, quality=95)
+            sound(number, label, audio)
+            records.append({"image": str(image), "audio": str(audio), "gt_box": [224 * corner for corner in box]})
+    return ["--videos", folder / "IS3", "--annotations", _json(folder / "synthetic3240_bbox.json", records)]
+
+
+def sound(take: int, label: str, path: Path, seconds: float = SECONDS) -> None:
+    """Write a tune of one instrument."""
+    tune = melody(label, np.random.default_rng([2026, take]), seconds, RATE)
+    soundfile.write(path, (0.9 * tune / np.abs(tune).max()).astype(np.float32), RATE)
+
+
+def avsbench_s4(folder: Path) -> list[Any]:
+    """Frames, sounds and masks in folders of splits and classes, of training videos one mask, and their table."""
+    rows = ["name,start,category,split"]
+    names = {"playing_accordion": "accordion", "playing_cello": "cello", "female_singing": "flute", "race_car": "tuba"}
+    takes = [
+        (label, split, take) for label in names for split in ("train", "val", "test") for take in _takes(split)[:2]
+    ]
+    for count, (label, split, take) in enumerate(takes):
+        name, made = f"{_id('s4', count)}_0_5000", film(take, names[label])
+        _second_by_second(folder / "s4_data", f"{split}/{label}", name, made, 1 if split == "train" else 5, take)
+        rows.append(f"{name},0,{label},{split}")
+    files = [_lines(folder / "s4_meta_data.csv", rows), folder / "s4_data" / "gt_masks"]
+    return ["--videos", folder / "s4_data", "--annotations", *files]
+
+
+def avsbench_ms3(folder: Path) -> list[Any]:
+    """Frames and sounds of two instruments, and masks of both, the last of every video empty; and their table."""
+    rows = ["video_id,split"]
+    for count, (group, split) in enumerate(product(combinations(FOUR, 2), ("train", "val", "test"))):
+        name, made = f"{_id('ms3', count)}", film(count, *group)
+        _second_by_second(folder / "ms3_data", split, name, made, 4, count, several=True)
+        empty = Image.fromarray(np.zeros((SIDE, SIDE), np.uint8))
+        empty.save(folder / "ms3_data" / "gt_masks" / split / name / f"{name}_5.png")
+        rows.append(f"{name},{split}")
+    files = [_lines(folder / "ms3_meta_data.csv", rows), folder / "ms3_data" / "gt_masks"]
+    return ["--videos", folder / "ms3_data", "--annotations", *files]
+
+
+def _second_by_second(
+    folder: Path, within: str, name: str, made: Film, masks: int, take: int, several: bool = False
+) -> None:
+    """Write a film as AVSBench's released code expects it: five frames, a sound, and the first so many masks."""
+    frames = folder / "visual_frames" / (name if several else f"{within}/{name}")
+    places, sounds = folder / "gt_masks" / within / name, folder / "audio_wav" / within
+    for one in (frames, places, sounds):
+        one.mkdir(parents=True, exist_ok=True)
+    shown = Image.fromarray(made.frame)
+    for number in range(1, 6):
+        shown.save(frames / f"{name}{'.mp4' if several else ''}_{number}.png")
+    for number in range(1, masks + 1):
+        Image.fromarray((made.mask > 0).astype(np.uint8) * 255).save(places / f"{name}_{number}.png")
+    sound(take, made.sounding[0], sounds / f"{name}.wav", 5)
+
+
 MINIATURES: Mapping[str, Miniature] = MappingProxyType(
     {
         "music": Miniature("music", music),
@@ -390,7 +485,12 @@ MINIATURES: Mapping[str, Miniature] = MappingProxyType(
         "vggsound-music": Miniature("vggsound-music", vggsound_music),
         "vggsound-instruments": Miniature("vggsound-instruments", vggsound_instruments),
         "vggsound-duet": Miniature("vggsound-duet", vggsound_duet, "vggsound-single"),
+        "vggsound-extended": Miniature("vggsound-extended", vggsound_extended, trained_on="vggsound-single"),
         "flickr-soundnet": Miniature("flickr-soundnet", flickr_soundnet),
+        "flickr-extended": Miniature("flickr-extended", flickr_extended, trained_on="flickr-soundnet"),
+        "is3": Miniature("is3", is3, trained_on="vggsound-single"),
+        "avsbench-s4": Miniature("avsbench-s4", avsbench_s4),
+        "avsbench-ms3": Miniature("avsbench-ms3", avsbench_ms3),
         "voxceleb2": Miniature("voxceleb2", voxceleb2),
         "audioset-instrument": Miniature("audioset-instrument", audioset_instrument),
         "kinetics400": Miniature("kinetics400", kinetics400),

@@ -64,8 +64,9 @@ def prepare_miniature(name: str, root: Path) -> Path:
     held = root / "held" / name
     held.mkdir(parents=True)
     arguments = [miniature.importer, *miniature.write(held), "--out", out, "--workers", 1]
-    if miniature.composed_of:
-        arguments += ["--videos", prepare_miniature(miniature.composed_of, root)]
+    if miniature.needs:
+        before = prepare_miniature(miniature.needs, root)
+        arguments += ["--videos", before] if miniature.composed_of else []
     code = prepare.main([str(part) for part in arguments])
     assert code == 0, f"avnb-prepare {miniature.importer} ended with {code}"
     return out

@@ -31,7 +31,12 @@ DIAGONAL = {
     "vggsound-music": ("06", "09"),
     "vggsound-instruments": ("03", "04"),
     "vggsound-duet": ("04", "01"),
+    "vggsound-extended": ("02", "12"),
     "flickr-soundnet": ("06", "11"),
+    "flickr-extended": ("02", "10"),
+    "is3": ("02", "10"),
+    "avsbench-s4": ("03", "10"),
+    "avsbench-ms3": ("02", "10"),
     "voxceleb2": ("03", "13"),
     "audioset-instrument": ("05", "10"),
     "kinetics400": ("06", "11"),
@@ -44,9 +49,10 @@ METHODS = {"02": "ez_vsl", "03": "mix_and_localize", "04": "avgn", "05": "dsol",
 
 MIXTURES = "every one is a mixture"
 ONE_CLASS = "a mixture takes clips of two classes"
+NAMELESS = ("flickr-soundnet", "flickr-extended", "avsbench-ms3")
 IMPOSSIBLE = {
-    **{("flickr-soundnet", number): ONE_CLASS for number in ("03", "04")},
-    **{(name, "05"): "they take clips of four classes" for name in ("flickr-soundnet", "vggsound-duet")},
+    **{(name, number): ONE_CLASS for name in NAMELESS for number in ("03", "04")},
+    **{(name, "05"): "they take clips of four classes" for name in (*NAMELESS, "vggsound-duet")},
     **{
         (name, number): MIXTURES for name in ("music-synthetic", "vggsound-duet") for number in ("01", "06", "09", "11")
     },
@@ -64,7 +70,12 @@ JUDGED = {
     "vggsound-music": {"test": (*ONE, "IoU@0.3", "Precision@0.3", "F1@0.3")},
     "vggsound-instruments": {"solo": (*ONE, "IoU@0.3", "Precision@0.3", "F1@0.3"), "duet": (*SEVERAL, "CIoU@0.1")},
     "vggsound-duet": {"duet": (*SEVERAL, "CIoU@0.3")},
+    "vggsound-extended": {"test": (*ONE, "IoU@0.5")},
     "flickr-soundnet": {"test": (*ONE, "IoU@0.5")},
+    "flickr-extended": {"test": (*ONE, "IoU@0.5")},
+    "is3": {"test": (*ONE, "IoU@0.5", "IIoU", "IAUC")},
+    "avsbench-s4": {"solo": (*ONE, "IoU@0.5"), "duet": SEVERAL},
+    "avsbench-ms3": {"test": (*ONE, "IoU@0.5")},
     "voxceleb2": {"solo": (*ONE, "IoU@0.3"), "duet": (*SEVERAL, "CIoU@0.1")},
     "audioset-instrument": {"solo": (*ONE, "IoU@0.5"), "multi": (*SEVERAL, "CIoU@0.3")},
 }  # fmt: skip
@@ -78,7 +89,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("rehearsal")
     troupes: dict[str, dict[str, tuple[str, ...]]] = {}  # what is composed of a miniature is rehearsed after it
     for name, numbers in GRID.items():
-        troupes.setdefault(MINIATURES[name].composed_of or name, {})[name] = numbers
+        troupes.setdefault(MINIATURES[name].needs or name, {})[name] = numbers
     with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
         for found in pool.map(rehearse, [root] * len(troupes), troupes.values()):
             OUTCOMES.update(found)

@@ -1,4 +1,4 @@
-"""One record per benchmark of the papers: classes, subsets, thresholds, geometry. Facts, no code paths.
+"""One record per benchmark that is judged here: classes, subsets, thresholds, geometry. Facts, no code paths.
 
 What is judged on a prepared folder, and by which names the papers print it, is read here; a notebook says beside its
 results what the record says is wrong or unknown.
@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 from avnb.config import did_you_mean
 from avnb.data.benchmarks import music, others, vggsound
-from avnb.data.benchmarks.record import Benchmark, Geometry, Protocol
+from avnb.data.benchmarks.record import SILENT, Benchmark, Geometry, Protocol
 from avnb.errors import SettingsError
 
 _RECORDS = (
@@ -20,7 +20,12 @@ _RECORDS = (
     vggsound.VGGSOUND_MUSIC,
     vggsound.VGGSOUND_SINGLE,
     vggsound.VGGSOUND_DUET,
+    vggsound.VGGSOUND_EXTENDED,
     others.FLICKR_SOUNDNET,
+    others.FLICKR_EXTENDED,
+    others.IS3,
+    others.AVSBENCH_S4,
+    others.AVSBENCH_MS3,
     others.VOXCELEB2,
     others.AUDIOSET_INSTRUMENT,
     others.KINETICS400,
@@ -37,7 +42,7 @@ def benchmark(name: str) -> Benchmark:
     'fraction_of_max(0.2)'
     """
     if name not in BENCHMARKS:
-        there = f"The papers name: {', '.join(BENCHMARKS)}."
+        there = f"There are: {', '.join(BENCHMARKS)}."
         raise SettingsError(f'No benchmark is called "{name}".{did_you_mean(name, BENCHMARKS)} {there}')
     return BENCHMARKS[name]
 
@@ -54,4 +59,4 @@ def printed_as(label: str) -> Iterator[tuple[Benchmark, Protocol]]:
                 yield record, protocol
 
 
-__all__ = ["BENCHMARKS", "Benchmark", "Geometry", "Protocol", "benchmark", "printed_as"]
+__all__ = ["BENCHMARKS", "SILENT", "Benchmark", "Geometry", "Protocol", "benchmark", "printed_as"]

@@ -7,6 +7,10 @@ from typing import Literal
 from avnb.config import did_you_mean
 from avnb.errors import SettingsError
 
+# The subset of test clips in which nothing of the picture sounds: they have a sound and no place. What a method states
+# about them is judged with the others (SLAVC).
+SILENT = "silent"
+
 Geometry = Literal["single", "one_frame", "side_by_side", "separate", "grid"]
 
 # How each paper makes a map binary, in the notation of avnb.metrics.localization.threshold_rule. DSOL's rule differs
@@ -27,7 +31,8 @@ class Protocol:
     subset's names in their tables, ``also`` what they print there beside the metrics of all protocols.
 
     ``parts`` are the subsets of a prepared folder whose clips are judged, where they are not of the subset's own name.
-    ``boxes`` are how many sounding objects a clip has, at least and at most (0: any number).
+    ``boxes`` are how many sounding objects a clip has, at least and at most (0: any number). ``together``: clips of one
+    picture, each with a sound of its own, also count as found where all of them are (IIoU).
     """
 
     subset: str
@@ -43,6 +48,7 @@ class Protocol:
     composed: bool = False
     parts: tuple[str, ...] = ()
     boxes: tuple[int, int] = (1, 0)
+    together: bool = False
 
     @property
     def threshold_rules(self) -> Mapping[str, str]:

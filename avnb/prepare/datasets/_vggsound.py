@@ -12,6 +12,7 @@ from pathlib import Path
 
 from avnb.data.scratch import Names
 from avnb.errors import DataError
+from avnb.paths import shown
 from avnb.prepare.annotation_files import corners, must, read_json, read_table, unread
 from avnb.prepare.media_folder import Media, by_name, youtube
 from avnb.prepare.plan import Cut, Job, Options, Plan, Thing
@@ -143,6 +144,19 @@ class Clips:
         else:
             made.missing.append(clip)
 
+    def pair(self, picture: str, sound: str, cut: Cut, made: Plan) -> Iterator[Job]:
+        """Yield the job that shows one clip's frame to another clip's sound, or note which of them is missing."""
+        seen = self.pictures.get(picture) or self.videos.get(picture)
+        if seen is None:
+            made.missing.append(picture)
+        else:
+            source = replace(cut, picture=self.media.path(seen))
+            heard = self.sounds.get(sound) or self.videos.get(sound)
+            if heard is None:
+                made.missing.append(sound)
+            else:
+                yield Job(cut.id, self.media.path(heard), (youtube(picture) or (picture,))[0], (source,))
+
 
 def _clip_of(stem: str) -> str:
     name = stem.rsplit("/", 1)[-1]
@@ -173,6 +187,19 @@ def train_jobs(made: Plan, clips: Clips, train: dict[str, str], taken: Iterable[
         yield from clips.job(clip, Cut(f"{clip}_train" if clip in taken else clip, "train", "solo", (label,)), made)
     if nameless:
         made.remarks.append(f"{nameless:,} training clips have no class and are left out: add vggsound.csv")
+
+
+def read_silent(path: Path) -> list[tuple[str, str]] | None:
+    """Return a list of pairs that do not sound, picture and sound (SLAVC's); None where the file is another.
+
+    Raises DataError where a row of it is none.
+    """
+    rows = must(read_table(path), path, "pairs")
+    if "silent" not in path.stem:
+        return None
+    if broken := [cells for cells in rows if len(cells) != 3]:
+        raise DataError(f"{shown(path)}: a row is a picture, a sound and a word, and not {', '.join(broken[0])}.")
+    return [(picture, sound) for picture, sound, word in rows if word == "non-sounding"]
 
 
 def need(found: object, what: str) -> None:
