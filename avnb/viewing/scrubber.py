@@ -10,7 +10,7 @@ import base64
 import functools
 import html
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,19 @@ from avnb.metrics.localization import ThresholdRule, threshold_rule
 from avnb.training.runs import Run
 from avnb.viewing.colours import class_colours, method_name, readable
 from avnb.viewing.page import asset, score_bar, score_bars, waveform
-from avnb.viewing.painting import BAND, COLOUR_MAPS, Look, Panel, as_jpeg, headed, outlines, paint, panel_size
+from avnb.viewing.painting import (
+    BAND,
+    COLOUR_MAPS,
+    GAP,
+    STAGE,
+    Look,
+    Panel,
+    as_jpeg,
+    headed,
+    outlines,
+    paint,
+    panel_size,
+)
 from avnb.viewing.players import player
 from avnb.viewing.plots import scaled
 from avnb.viewing.saved import saved_picture
@@ -129,22 +141,36 @@ class Scrubber:
         """Return the picture of the present view, or of one that differs from it: ``still(place=7, region=False)``."""
         return self._paint(self.clips.value, replace(self.view, **changes), widest)
 
-    def sheet(self, places: Sequence[int], panel: int = 128, **changes: Any) -> UInt8[np.ndarray, "height width 3"]:
+    def sheet(
+        self, places: Sequence[int], panel: int = 120, across: int = 8, **changes: Any
+    ) -> UInt8[np.ndarray, "height width 3"]:
         """Return the scenes at ``places`` below each other, a row a source: the frame, then every method's map.
 
-        ``panel`` is a column's width in pixels; ``changes`` as in ``still``.
+        ``panel`` is a map's width in pixels; ``changes`` as in ``still``. Where there are more methods than
+        ``across``, the sheet goes on below itself, the frames again, with as many methods in each part as will do.
         """
+        names = list(self.reel.maps)
+        each = -(-len(names) // -(-len(names) // across))
+        parts = [self._part(names[k : k + each], places, panel, changes) for k in range(0, len(names), each)]
+        widest = max(part.shape[1] for part in parts)
+        beside = [np.full((len(part), widest - part.shape[1], 3), STAGE, np.uint8) for part in parts]
+        return np.concatenate([np.concatenate(pair, axis=1) for pair in zip(parts, beside, strict=True)])
+
+    def _part(
+        self, methods: Sequence[str], places: Sequence[int], panel: int, changes: Mapping[str, Any]
+    ) -> UInt8[np.ndarray, "height width 3"]:
+        """Return the part of a sheet that shows these methods."""
         reel, rows = self.reel, []
         for place in places:
             scene = reel.read(place)
             view = replace(self.view, **{"region": False, **changes, "place": place})
+            alone = {method: replace(view, methods=(method,)) for method in methods}
             for source, name in enumerate(scene.names):
-                one = [replace(view, methods=(method,)) for method in reel.maps]
-                seen = [self._panel(reel, scene, only, only.methods[0], source) for only in one]
+                seen = [self._panel(reel, scene, alone[method], method, source) for method in methods]
                 frame = replace(seen[0], heat=None, name=readable(name), note="")
                 rows.append([frame, *(replace(map_, name="") for map_ in seen)])
-        picture = paint(rows, self.view.look, widest=panel * len(rows[0]), highest=10**6, band=BAND)
-        return headed(picture, ["sounding", *map(method_name, reel.maps)])
+        picture = paint(rows, self.view.look, widest=(panel + GAP) * len(rows[0]) - GAP, highest=10**6, band=BAND)
+        return headed(picture, ["sounding", *map(method_name, methods)])
 
     # -------------------------------------------------------------------------------------------------- the controls
 
@@ -263,20 +289,17 @@ class Scrubber:
         return as_jpeg(self._paint(number, view), 88, subsampling=0)
 
     def _paint(self, number: int, view: View, widest: int = 800) -> UInt8[np.ndarray, "height width 3"]:
-        """Paint a panel a source and method, in rows or columns, whichever makes them larger."""
+        """Paint a panel a source and method, in the rows and columns that make them largest."""
         reel, scene = self.reels[number], self.reels[number].read(view.place)
         shown = range(reel.sources) if view.source is None else [view.source]
         panels = [[self._panel(reel, scene, view, method, source) for source in shown] for method in view.methods]
         frame = scene.frames.shape[1:3]
         highest = widest * 3 // 4 if len(view.methods) == 1 else widest * 9 // 8
         if len(view.methods) == 1 or len(shown) == 1:
-            listed = [panel for row in panels for panel in row]
-            ways = range(1, len(listed) + 1)
-            columns = max(ways, key=lambda n: panel_size(frame, -(-len(listed) // n), n, widest, highest))
-            panels = [listed[start : start + columns] for start in range(0, len(listed), columns)]
+            ways = _lines([[panel] for row in panels for panel in row])
         else:
-            ways = [panels, [list(column) for column in zip(*panels, strict=True)]]
-            panels = max(ways, key=lambda way: panel_size(frame, len(way), len(way[0]), widest, highest))
+            ways = _lines(panels)
+        panels = max(ways, key=lambda way: panel_size(frame, len(way), max(map(len, way)), widest, highest))
         return paint(panels, view.look, widest, highest)
 
     def _panel(self, reel: Reel, scene: Scene, view: View, method: str, source: int) -> Panel:
@@ -350,6 +373,14 @@ class Scrubber:
         )
         both = ipw.HBox([left, right], layout=ipw.Layout(flex_flow="row wrap", grid_gap="0 18px"))
         return ipw.VBox([ipw.HTML(f"<style>{asset('scrubber.css')}</style>"), both]).add_class("avnb-scrubber")
+
+
+def _lines(groups: Sequence[Sequence[Panel]]) -> Iterator[list[list[Panel]]]:
+    """Yield the rows of panels that keep each group together, its panels beside or below each other."""
+    for each in range(1, len(groups) + 1):
+        lines = [groups[start : start + each] for start in range(0, len(groups), each)]
+        yield [[panel for group in line for panel in group] for line in lines]
+        yield [list(row) for line in lines for row in zip(*line, strict=True)]
 
 
 def _named(kind: Any, name: str, **options: Any) -> Any:

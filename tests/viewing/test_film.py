@@ -94,3 +94,14 @@ def test_a_sheet_has_a_row_a_source_and_a_column_a_method(scrubber):
     side = (sheet.shape[1] - 8) // 2  # the frame and one method
     assert sheet.shape[0] == 26 + 4 * (BAND + side) + 3 * 8
     assert (sheet[26 + BAND + side] == STAGE).all()  # the gap under the first row
+
+
+def test_a_sheet_of_more_methods_than_are_across_goes_on_below_itself(tiny_store, judged_run, tmp_path):
+    runs = [judged_run(tiny_store, tmp_path, name) for name in ("avgn", "ez_vsl", "one_avm")]
+    scrubber = scrub(tiny_store, runs)
+    beside, below = scrubber.sheet([0], panel=60), scrubber.sheet([0], panel=60, across=2)
+    assert [sheet.shape[1] for sheet in (beside, below)] == [4 * 68 - 8, 3 * 68 - 8]
+    top, bottom = np.split(below, 2)
+    assert (top[:, :50] == bottom[:, :50]).all()  # the frames stand in front of both parts
+    assert (bottom[26:, 130:] == STAGE).all()  # the third method has no neighbour
+    assert (top[26:, 130:] != STAGE).any()

@@ -315,6 +315,15 @@ def test_panels_are_laid_out_in_rows_within_the_room():
     assert (width, height) == (2 * 346 + 8, 2 * 172 + 8)  # 448 x 224 at 346 / 448, rows and columns even
 
 
+def test_many_methods_side_by_side_are_laid_out_in_several_lines(tiny_store, judged_run, tmp_path):
+    names = ("avgn", "ez_vsl", "one_avm", "ots", "dsol", "lvs", "dmc", "slavc")
+    scrubber = scrub(tiny_store, [judged_run(tiny_store, tmp_path, name) for name in names])
+    scrubber.clips.value = next(number for number, reel in enumerate(scrubber.reels) if reel.sources == 2)
+    picture = scrubber.still(800, methods=tuple(scrubber.reel.maps))
+    assert picture.shape[1] <= 800
+    assert picture.shape[0] > 400  # 16 panels in two lines would be a strip of 200
+
+
 @pytest.mark.timeout(120)
 def test_a_step_is_quick(tiny_folder, judged_run, tmp_path):
     """On pictures of 224 pixels: painted well under 50 ms of CPU, and nothing to speak of when it is seen again."""
