@@ -101,6 +101,14 @@ def processor() -> str:
     return names[0] if names else platform.machine()
 
 
+def earlier(path: Path, about: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """Return the rows that an earlier call has left of the same data, preset and processor, and none of any other."""
+    if not path.exists():
+        return {}
+    kept = json.loads(path.read_text(encoding="utf-8"))
+    return kept["methods"] if {key: kept.get(key) for key in about} == about else {}
+
+
 def main(words: list[str]) -> None:
     """Train, judge, and write docs/results/seeds.json and README's table."""
     dataset, seeds = (words[0], int(words[1])) if len(words) > 1 else ("music", 3)
@@ -108,6 +116,7 @@ def main(words: list[str]) -> None:
     found = collect(store, settings, words[2:] or [name for name in METHODS if name not in BASELINES], seeds)
     about = {"dataset": store.name, "origin": store.origin, "preset": settings.preset, "processor": processor()}
     path = project_root() / RESULTS
+    found = earlier(path, about) | {name: lines for name, lines in found.items() if lines}
     with whole_file(path) as temporary:
         temporary.write_text(json.dumps(about | {"methods": found}, indent=1) + "\n", encoding="utf-8")
     readme = project_root() / "README.md"

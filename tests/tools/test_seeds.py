@@ -35,6 +35,14 @@ def test_readmes_table_has_the_mean_the_lowest_and_the_highest():
     assert table.splitlines()[-1] == "| AVGN | 63.0 (60.0-67.0) |  |  |  | true classes given |"
 
 
+def test_another_call_keeps_the_methods_of_the_one_before_unless_the_data_are_others(tmp_path):
+    about, path = {"dataset": "music", "processor": "one"}, tmp_path / "seeds.json"
+    assert seeds.earlier(path, about) == {}
+    path.write_text(json.dumps(about | {"methods": {"lvs": [{"seeds": [1.0]}]}}))
+    assert seeds.earlier(path, about) == {"lvs": [{"seeds": [1.0]}]}
+    assert seeds.earlier(path, about | {"processor": "another"}) == {}
+
+
 def test_the_table_of_a_notebook_is_what_the_file_says_and_its_absence_is_told(workspace, monkeypatch, capsys):
     monkeypatch.setenv("AVNB_ROOT", str(workspace))
     assert seeds_table("avgn") is None
