@@ -16,7 +16,7 @@ Rows = Sequence[Mapping[str, Any]]
 WORDS = ("method", "classes", "protocol", "threshold_rule")  # columns that say how a row came about
 SHARED = ("benchmark", "subset", "sources", "geometry", "clips", "origin")  # of all rows alike: said once
 _LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-_LATEX |= {char: f"\\{char}" for char in "&%$#_{}"}
+_LATEX |= {char: f"\\{char}" for char in "&%$#_{}"} | {"±": r"$\pm$", "†": r"$^\dagger$", "–": "--"}
 
 
 def as_text(rows: Rows) -> str:
@@ -90,15 +90,16 @@ def _as_latex(rows: Rows, about: Mapping[str, Any]) -> str:
     names, cells = _table(rows)
     lines = [f"% {' '.join(str(line).split())}" for line in about.get("report", ())]
     lines += [rf"\begin{{tabular}}{{{'l' * len(WORDS)}{'r' * (len(names) - len(WORDS))}}}", r"\hline"]
-    lines.append(" & ".join(map(_escaped, names)) + r" \\")
+    lines.append(" & ".join(map(latex_text, names)) + r" \\")
     before = None
     for row, line in zip(rows, cells, strict=True):
         kind = row.get("protocol"), row.get("threshold_rule")
         lines += [r"\hline"] if kind != before else []
         before = kind
-        lines.append(" & ".join(map(_escaped, line)) + r" \\")
+        lines.append(" & ".join(map(latex_text, line)) + r" \\")
     return "\n".join([*lines, r"\hline", r"\end{tabular}"])
 
 
-def _escaped(text: str) -> str:
-    return re.sub(r"[\\~^&%$#_{}]", lambda found: _LATEX[found[0]], text)
+def latex_text(text: str) -> str:
+    """Return text as LaTeX prints it, whatever characters it has that mean something there."""
+    return re.sub(r"[\\~^&%$#_{}±†–]", lambda found: _LATEX[found[0]], text)

@@ -13,6 +13,7 @@ from typing import ClassVar
 
 from avnb.config import Settings, setting
 from avnb.evaluation.paper_tables import DAGGER, OWN, Cell, Line, Rebuilt, in_words
+from avnb.evaluation.row_files import latex_text
 from avnb.evaluation.rows import DECIBELS, FROM_ZERO_TO_ONE
 from avnb.paths import outputs_dir, whole_file
 
@@ -70,26 +71,27 @@ def as_latex(rebuilt: Rebuilt) -> str:
     """Return the table for a paper (booktabs; colortbl for the cells whose order is not the published one)."""
     columns = [(label, metric) for label, metrics in rebuilt.columns.items() for metric in metrics]
     heads = " & ".join(
-        rf"\multicolumn{{{len(metrics)}}}{{c}}{{{_escaped(label)}}}" for label, metrics in rebuilt.columns.items()
+        rf"\multicolumn{{{len(metrics)}}}{{c}}{{{latex_text(label)}}}" for label, metrics in rebuilt.columns.items()
     )
     rows, group = [], ""
     for line in rebuilt.lines:
         if line.group != group:
             group = line.group
-            rows.append(rf"\midrule \multicolumn{{{1 + len(columns)}}}{{l}}{{\emph{{{_escaped(group)}}}}} \\")
+            rows.append(rf"\midrule \multicolumn{{{1 + len(columns)}}}{{l}}{{\emph{{{latex_text(group)}}}}} \\")
         cells = [
-            (r"\cellcolor{orange!30}" if cell in line.daggers else "") + _escaped(_text(line, cell)) for cell in columns
+            (r"\cellcolor{orange!30}" if cell in line.daggers else "") + latex_text(_text(line, cell))
+            for cell in columns
         ]
-        rows.append(f"{_escaped(line.name)} & {' & '.join(cells)} \\\\")
+        rows.append(f"{latex_text(line.name)} & {' & '.join(cells)} \\\\")
     ways = [
         f"{line.name} on {label}: {in_words(judged)}." for line in rebuilt.own for label, judged in line.judged.items()
     ]
-    notes = _escaped(" ".join([rebuilt.comparison, *ways, rebuilt.table.note]))
+    notes = latex_text(" ".join([rebuilt.comparison, *ways, rebuilt.table.note]))
     return "\n".join(
         [
-            r"\begin{table}", rf"\caption{{{_escaped(f'{rebuilt.table.source}: {rebuilt.table.title}.')} {notes}}}",
+            r"\begin{table}", rf"\caption{{{latex_text(f'{rebuilt.table.source}: {rebuilt.table.title}.')} {notes}}}",
             rf"\begin{{tabular}}{{l{'r' * len(columns)}}}", r"\toprule", rf" & {heads} \\",
-            " & ".join(["", *(_escaped(metric) for _, metric in columns)]) + r" \\", *rows,
+            " & ".join(["", *(latex_text(metric) for _, metric in columns)]) + r" \\", *rows,
             r"\bottomrule", r"\end{tabular}", r"\end{table}", "",
         ]
     )  # fmt: skip
@@ -111,13 +113,3 @@ def export(tables: Iterable[Rebuilt], folder: Path | None = None) -> list[Path]:
             temporary.write_text(as_latex(table), encoding="utf-8")
         paths.append(folder / f"{name}.tex")
     return paths
-
-
-def _escaped(text: str) -> str:
-    """Return text as LaTeX prints it."""
-    for plain, written in (
-        ("\\", r"\textbackslash "), ("&", r"\&"), ("%", r"\%"), ("_", r"\_"), ("#", r"\#"), ("$", r"\$"),
-        ("±", r"$\pm$"), (DAGGER, r"$^\dagger$"), ("–", "--"),
-    ):  # fmt: skip
-        text = text.replace(plain, written)
-    return text
