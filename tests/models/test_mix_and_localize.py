@@ -22,6 +22,8 @@ from avnb.evaluation.trials import Trial
 from avnb.models import METHODS
 from avnb.models.base import Query
 from avnb.models.mix_and_localize import (
+    WALK,
+    WARM_UP,
     MixAndLocalize,
     MixAndLocalizeSettings,
     cycle_accuracy,
@@ -332,7 +334,7 @@ def test_levelled_sources_are_equally_loud_and_silence_stays_silent(build):
 def test_a_graph_never_holds_two_clips_of_a_video_nor_when_asked_two_of_a_class(
     build, tiny_store, same_class, distinct
 ):
-    (stage,) = build(same_class=same_class).stages()
+    *_, stage = build(same_class=same_class).stages()
     (recipe,) = stage.recipes
     assert (recipe.geometry, recipe.clips, recipe.distinct_classes) == ("separate", 2, distinct)
     train = tiny_store.select("train")
@@ -477,6 +479,23 @@ def test_fit_and_evaluate_take_the_method_as_it_is(build, workspace, tiny_store,
     rows, shown = evaluate(method, tiny_store, Trial("duet", 2, "one_frame"), progress=False)
     assert {row["classes"] for row in rows if row["method"] == "mix_and_localize"} == {"best_pairing"}
     assert shown["maps"].shape[1] == 2
+
+
+def test_a_walk_begins_with_equation_7_and_what_is_none_with_itself(build):
+    named = [(stage.name, stage.epochs) for stage in build(objective="cycle", epochs=10).stages()]
+    assert named == [("warm up", 4), ("train", 6)]
+    assert [stage.name for stage in build(objective="permutation", epochs=10).stages()] == ["train"]
+    assert [stage.epochs for stage in build(objective="cycle", epochs=10, warm_up=0.0).stages()] == [10]
+
+
+def test_loss_of_the_warm_up_is_equation_7_s(build, tiny_store):
+    walk, correspondence = build(objective="cycle").eval(), build(objective="correspondence").eval()
+    correspondence.load_state_dict(walk.state_dict())
+    batch = make_batch(tiny_store, tiny_store.select("train")[:6].reshape(3, 2), Recipe(2, "separate"))
+    walk.enter(WARM_UP)
+    assert walk.loss(batch)["total"] == correspondence.loss(batch)["total"]
+    walk.enter(WALK)
+    assert walk.loss(batch)["total"] != correspondence.loss(batch)["total"]
 
 
 def test_method_is_registered():
