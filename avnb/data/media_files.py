@@ -12,8 +12,8 @@ right for both.
 import os
 import stat
 import threading
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -145,6 +145,18 @@ def read_picture(path: str | Path, shorter: int = 0, smallest: int = 1) -> "Imag
     side at least twice so many pixels. Raises DataError in words that follow the file's name: not a picture, damaged,
     a side of less than ``smallest`` pixels, or more than PIXELS.
     """
+    with _decoded(path, "picture") as image:
+        if min(image.size) < smallest:
+            raise DataError(f"is {image.width} x {image.height} pixels; {smallest} are needed")
+        if shorter:
+            share = min(1.0, 2 * shorter / min(image.size))
+            image.draft("RGB", tuple(max(1, round(share * side)) for side in image.size))
+        return as_rgb(upright(image))
+
+
+@contextmanager
+def _decoded(path: str | Path, what: str) -> Iterator["Image.Image"]:
+    """Open a picture's file; whatever is wrong with it or with its decoding becomes a DataError."""
     from PIL import Image
 
     if why := why_unusable(path):
@@ -153,16 +165,11 @@ def read_picture(path: str | Path, shorter: int = 0, smallest: int = 1) -> "Imag
         with Image.open(path, formats=_formats()) as image:
             if image.width * image.height > PIXELS:
                 raise DataError(f"is {image.width} x {image.height} pixels; at most {PIXELS:,} are read")
-            if min(image.size) < smallest:
-                raise DataError(f"is {image.width} x {image.height} pixels; {smallest} are needed")
-            if shorter:
-                share = min(1.0, 2 * shorter / min(image.size))
-                image.draft("RGB", tuple(max(1, round(share * side)) for side in image.size))
-            return as_rgb(upright(image))
+            yield image
     except DataError:
         raise
     except Exception as error:  # Pillow raises many types on damaged files
-        raise DataError(f"is not a picture that can be decoded ({type(error).__name__})") from None
+        raise DataError(f"is not a {what} that can be decoded ({type(error).__name__})") from None
 
 
 def upright(image: "Image.Image") -> "Image.Image":
@@ -197,19 +204,8 @@ def read_mask_picture(path: str | Path) -> "Image.Image":
 
     Raises DataError in words that follow the file's name.
     """
-    from PIL import Image
-
-    if why := why_unusable(path):
-        raise DataError("is missing" if why == "does not exist" else why)
-    try:
-        with Image.open(path, formats=_formats()) as image:
-            if image.width * image.height > PIXELS:
-                raise DataError(f"is {image.width} x {image.height} pixels; at most {PIXELS:,} are read")
-            lossy = image.format in LOSSY
-            image = upright(image)
-            image.info["lossy"] = lossy
-            return image
-    except DataError:
-        raise
-    except Exception as error:
-        raise DataError(f"is not a mask that can be decoded ({type(error).__name__})") from None
+    with _decoded(path, "mask") as image:
+        lossy = image.format in LOSSY
+        image = upright(image)
+        image.info["lossy"] = lossy
+        return image
