@@ -1,11 +1,29 @@
 """The samples of a decoded piece of sound, whatever the format and the number of its channels. Needs no torch."""
 
+from collections.abc import Iterable, Iterator
+
 import av
 import numpy as np
 from jaxtyping import Float32
 
 SLOWEST = 1000  # samples a second; with fewer, a broken header stretches a short sound to hours
 CANCELLED = 1e-4  # of the channels' energy that their mean must have
+
+
+def without_padding(frames: Iterable["av.AudioFrame"]) -> Iterator[tuple["av.AudioFrame", int]]:
+    """Yield frames of sound, and how many samples of each are the recording's.
+
+    An encoder fills up its last block. Where a file counts in samples it says how many of them are meant: FFmpeg 8
+    leaves the others out, earlier releases do not.
+    """
+    before = None
+    for frame in frames:
+        if before is not None:
+            yield before, before.samples
+        before = frame
+    if before is not None:
+        exact = before.time_base is not None and abs(float(before.time_base) * before.sample_rate - 1) < 1e-9
+        yield before, min(before.samples, before.duration) if exact and before.duration else before.samples
 
 
 def samples_of(frame: "av.AudioFrame") -> Float32[np.ndarray, "time channels"]:

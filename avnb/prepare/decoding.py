@@ -23,7 +23,7 @@ from PIL import Image
 from avnb.data import media_files
 from avnb.data.media_clock import Clock, moved
 from avnb.data.media_files import PIXELS, open_media, picture_stream, sound_stream
-from avnb.data.media_sound import SLOWEST, Mixing, samples_of, sound_frame
+from avnb.data.media_sound import SLOWEST, Mixing, samples_of, sound_frame, without_padding
 from avnb.errors import DataError
 from avnb.prepare.plan import SIDE
 
@@ -250,13 +250,13 @@ def _mono(
     expected: float | None = None  # when the next sample would be
     waiting: list[np.ndarray] = []
     held, rate = 0, 0
-    for frame in _sound_frames(film):
+    for frame, samples in without_padding(_sound_frames(film)):
         if held and (frame.sample_rate != rate or held >= rate):
             yield np.concatenate(waiting), rate
             waiting, held = [], 0
         known = before if expected is None else expected
         time, rate = (known or 0.0) if frame.time is None else frame.time - film.start, frame.sample_rate
-        lasts = frame.samples / rate
+        lasts = samples / rate
         if expected is None and time + lasts <= start:
             before = time + lasts
             continue
@@ -267,7 +267,7 @@ def _mono(
         if late > GAP and (lost := min(time, end) - max(since, start)) > 0:
             dropped.append((name, f"sound is missing at {max(since, start):.2f} s: {lost:.2f} s of silence"))
         lead = round((time - since) * rate)  # samples of silence, or what lies before the start
-        values = mixing.mean(samples_of(frame))
+        values = mixing.mean(samples_of(frame)[:samples])
         waiting += [np.zeros(min(max(lead, 0), round((end - start) * rate)), np.float32), values[max(-lead, 0) :]]
         held = sum(map(len, waiting))
         expected = time + lasts

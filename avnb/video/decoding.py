@@ -27,7 +27,7 @@ from avnb.data.media_files import (
     sound_stream,
     why_unusable,
 )
-from avnb.data.media_sound import SLOWEST, Mixing, samples_of, sound_frame
+from avnb.data.media_sound import SLOWEST, Mixing, samples_of, sound_frame, without_padding
 from avnb.errors import DataError
 
 Planes = tuple[np.ndarray, np.ndarray, np.ndarray]  # Y, and U and V of a quarter of its pixels (all of them in 4:4:4)
@@ -153,7 +153,7 @@ def sound(source: Source, rate: int, layout: str = "mono") -> Iterator[Float32[n
     """Yield the sound in pieces, in -1..1, without gaps, from the file's start; mono is the mean of the channels."""
     resampler, before, done = None, 0, 0
     mixing = Mixing()
-    for frame in _decoded(source, source.sound, "sound"):
+    for frame, samples in without_padding(_decoded(source, source.sound, "sound")):
         if frame.sample_rate < SLOWEST:
             raise DataError(f"{source.name}: its header says that its sound has {frame.sample_rate} samples a second.")
         if before != frame.sample_rate:
@@ -166,7 +166,7 @@ def sound(source: Source, rate: int, layout: str = "mono") -> Iterator[Float32[n
             if missing > GAP * rate:  # what is damaged, or a sound that sets in late
                 done += missing
                 yield from _silence(CHANNELS[layout], missing)
-        rate_of_frame, values = frame.sample_rate, samples_of(frame)
+        rate_of_frame, values = frame.sample_rate, samples_of(frame)[:samples]
         if layout == "mono" or values.shape[1] != CHANNELS[layout]:
             values = np.repeat(mixing.mean(values)[:, None], CHANNELS[layout], axis=1)
         for piece in _through(resampler, sound_frame(mixing.numbers(values), layout, rate_of_frame)):
