@@ -7,7 +7,7 @@ export JUPYTER_PLATFORM_DIRS := 1
 # Threads that wait for each other sleep soon: where other processes are busy, spinning takes what they wait for.
 export GOMP_SPINCOUNT ?= 3000
 
-.PHONY: demo test rehearsal smoke smoke-lowest lock notebooks notebook prose seeds lint format bench gpu fuzz clean
+.PHONY: demo test rehearsal smoke smoke-lowest lock notebooks notebook prose seeds site lint format bench gpu fuzz clean
 
 $(BIN)/uv:
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 14) else f"avnb needs Python 3.11 to 3.13, this is {v[0]}.{v[1]}: make PYTHON=python3.12 ...")'
@@ -64,6 +64,14 @@ prose: $(VENV)/.installed
 # What every method reaches with three seeds: docs/results/seeds.json and README's table. An hour on two cores.
 seeds: $(VENV)/.installed
 	$(BIN)/python tools/seeds.py
+
+# A site of README, docs/ and the notebooks as they are saved, in outputs/site; a link that leads nowhere stops it.
+site: | $(BIN)/uv
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(VENV)-site
+	$(BIN)/uv pip install --quiet --python $(VENV)-site/bin/python --group site
+	$(VENV)-site/bin/python -m sphinx --quiet --fail-on-warning --keep-going -c docs/site . outputs/site
+	rm -rf $(VENV)-site
+	@echo "outputs/site/index.html"
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
