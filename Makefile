@@ -7,7 +7,7 @@ export JUPYTER_PLATFORM_DIRS := 1
 # Threads that wait for each other sleep soon: where other processes are busy, spinning takes what they wait for.
 export GOMP_SPINCOUNT ?= 3000
 
-.PHONY: demo test rehearsal smoke smoke-lowest lock notebooks notebook prose pictures seeds site lint format bench gpu fuzz clean
+.PHONY: demo ear test rehearsal smoke smoke-lowest lock notebooks notebook prose pictures seeds site lint format bench gpu fuzz clean
 
 $(BIN)/uv:
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 14) else f"avnb needs Python 3.11 to 3.13, this is {v[0]}.{v[1]}: make PYTHON=python3.12 ...")'
@@ -29,6 +29,10 @@ lock: | $(BIN)/uv
 
 demo: $(VENV)/.installed
 	$(BIN)/papermill notebooks/04_avgn.ipynb outputs/04_avgn.ipynb -p dataset music --execution-timeout 1800
+
+# A trained ear for the quick preset, audio_encoder = "aisfx": its weights (23 MB, CC BY 4.0) without what it depends on.
+ear: $(VENV)/.installed
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps aisfx==0.1.2
 
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest

@@ -12,11 +12,12 @@ ENLARGED = 1.1  # EZ-VSL's released code resizes to 246 and crops 224
 LOUDNESS_DECIBELS = 6.0
 
 
-def augment(batch: Batch, recipe: Recipe, crop: bool) -> Batch:
+def augment(batch: Batch, recipe: Recipe, crop: bool, sound: bool = True) -> Batch:
     """Flip half of the examples, crop frames at random where ``crop``, change each source's loudness and start.
 
-    Cached features are flipped as the frames are (a convolution sees a mirrored picture all but mirrored); they cannot
-    be cropped. Chance comes from torch's generator of the CPU, so that a GPU sees the same flips and crops.
+    Without ``sound`` the waveforms stay as they are, for a frozen ear that knows them. Cached features are flipped as
+    the frames are (a convolution sees a mirrored picture all but mirrored); they cannot be cropped. Chance comes from
+    torch's generator of the CPU, so that a GPU sees the same flips and crops.
     Introduced in notebooks/01_data_mixing.ipynb.
     """
     flip = (torch.rand(len(batch)) < 0.5).to(batch.frames.device, non_blocking=True)
@@ -24,7 +25,7 @@ def augment(batch: Batch, recipe: Recipe, crop: bool) -> Batch:
     changed = {name: _flip(value, flip) for name, value in pictures.items() if value is not None}
     if crop and batch.features is None:
         changed["frames"] = _random_crop(changed["frames"])
-    if batch.source_waveforms is not None:
+    if sound and batch.source_waveforms is not None:
         sources = batch.source_waveforms
         decibels = (2 * torch.rand(sources.shape[:2]) - 1) * LOUDNESS_DECIBELS
         gains = (10 ** (decibels / 20)).to(sources.device, non_blocking=True)

@@ -45,7 +45,7 @@ from avnb.data.clips import Batch, Recipe
 from avnb.devices import in_full_precision, widened
 from avnb.models.base import QUICK, Method, Query, Stage
 from avnb.networks.losses import cosine_maps, multiple_instance_contrastive
-from avnb.networks.presets import eyes_and_ears, projection
+from avnb.networks.presets import EARS, eyes_and_ears, projection
 from avnb.networks.spectrograms import LinearLogSpectrogram
 
 HELD = 2**25  # numbers of a product that are held at once (128 MB); what is larger is computed in parts
@@ -87,6 +87,7 @@ class AVGNSettings(Settings):
     reduction: str = setting("sum", among=("sum", "mean"), doc="eq. 9 over classes; the released code takes means")
     ablation: bool = setting(False, doc="train the rows of Table 3 as well; has no effect on this run")
     pretrained: bool = setting(True, doc="ImageNet weights for the paper preset's ResNet-18")
+    audio_encoder: str = setting("slim", among=EARS, doc='of the quick preset; "aisfx": trained and frozen (make ear)')
 
 
 class AVGN(Method):
@@ -113,7 +114,10 @@ class AVGN(Method):
         self.settings, self.classes = settings, classes
         dim = settings.dim
         self.trunk, self.listen, self.spectrogram = eyes_and_ears(
-            settings.preset, settings.pretrained, LinearLogSpectrogram(22_050)
+            settings.preset,
+            settings.pretrained,
+            LinearLogSpectrogram(22_050),
+            audio_encoder=settings.audio_encoder,
         )
         self.project_visual = projection(self.trunk, dim)
         self.project_audio = nn.Linear(self.listen.channels, dim)

@@ -31,7 +31,7 @@ from avnb.errors import SettingsError
 from avnb.models.base import QUICK, Method, Query, Stage
 from avnb.networks.encoders import FrozenLite, LiteObjects, ResNetObjects
 from avnb.networks.losses import all_cosines, cosine_maps, pair_cosines
-from avnb.networks.presets import eyes_and_ears, projection
+from avnb.networks.presets import EARS, eyes_and_ears, projection
 from avnb.networks.spectrograms import LinearLogSpectrogram
 
 
@@ -67,6 +67,7 @@ class EZVSLSettings(Settings):
     pretrained: bool = setting(
         True, doc="ImageNet weights for the paper preset's ResNet-18; false: the prior is EfficientNet-Lite0's"
     )
+    audio_encoder: str = setting("slim", among=EARS, doc='of the quick preset; "aisfx": trained and frozen (make ear)')
 
 
 class EZVSL(Method):
@@ -95,7 +96,10 @@ class EZVSL(Method):
         super().__init__()
         self.settings = settings
         self.trunk, self.listen, self.spectrogram = eyes_and_ears(
-            settings.preset, settings.pretrained, LinearLogSpectrogram(11_025)
+            settings.preset,
+            settings.pretrained,
+            LinearLogSpectrogram(11_025),
+            audio_encoder=getattr(settings, "audio_encoder", "slim"),  # those that are built on this one have no other
         )
         self.project_visual = projection(self.trunk, settings.dim)  # U_v, b_v
         if settings.preset == "quick":

@@ -20,6 +20,7 @@ from avnb.data.rows import DeviceRows, Rows
 from avnb.data.store import Store
 from avnb.errors import DataError, SettingsError
 from avnb.models.base import Method, Stage
+from avnb.networks.aisfx import AisfxEar
 
 ANNOUNCED = 2  # batches whose rows a disk is told of before they are read
 HELD_OUT = 0.1  # of the training clips, for validation where a benchmark has no such split
@@ -30,7 +31,8 @@ class Examples:
     """The clips that a method is trained and validated on, and the frozen trunk's features of them.
 
     ``several`` are, by split, the clips of several sounding classes, for recipes that take them as they are. With
-    ``scenes`` the clips to train on are such ones themselves, of so many classes, and no other mixtures are made.
+    ``scenes`` the clips to train on are such ones themselves, of so many classes, and no other mixtures are made. A
+    ``pool`` is in how many mixtures a clip is met (0: in a new one every epoch), where what hears them is frozen.
     """
 
     store: Store
@@ -41,6 +43,7 @@ class Examples:
     kept: DeviceRows | None = None  # the training clips, where they lie in the GPU's memory
     several: Mapping[str, Int[np.ndarray, " _"]] = field(default_factory=dict)
     scenes: int = 0
+    pool: int = 0
 
     def batch(self, mixture: Int[np.ndarray, "batch clips"], recipe: Recipe, truth: bool = False) -> Batch:
         """Return the batch of these mixtures, with the frozen trunk's features where they can be laid out."""
@@ -65,6 +68,8 @@ class Examples:
         generator, recipes = np.random.default_rng([settings.seed, *place]), self._recipes(stage.recipes)
         order = generator.permutation(self.train)
         whole = {recipe: generator.permutation(self._whole("train", recipe)) for recipe in recipes if _is_whole(recipe)}
+        mixing = [recipe for recipe in recipes if recipe.clips > 1] if self.pool else []
+        pooled = {recipe: self._pooled(recipe, settings.seed, place[1]) for recipe in mixing}
         for number in range(len(order) // settings.batch_size):
             recipe = recipes[number % len(recipes)]
             if recipe in whole:
@@ -72,8 +77,16 @@ class Examples:
                 yield whole[recipe][turn % len(whole[recipe]), None], recipe
                 continue
             anchors = order[number * settings.batch_size : (number + 1) * settings.batch_size]
+            if recipe in pooled:
+                yield pooled[recipe][np.searchsorted(self.train, anchors)], recipe
+                continue
             mixture = draw_partners(self.store, anchors, self.train, recipe.clips, generator, recipe.distinct_classes)
             yield mixture, recipe
+
+    def _pooled(self, recipe: Recipe, seed: int, epoch: int) -> Int[np.ndarray, "train clips"]:
+        """Return the mixture that each training clip, in their order, is in: one of the pool's, which take turns."""
+        generator = np.random.default_rng([seed, self.pool, epoch % self.pool])
+        return draw_partners(self.store, self.train, self.train, recipe.clips, generator, recipe.distinct_classes)
 
     def _recipes(self, recipes: tuple[Recipe, ...]) -> tuple[Recipe, ...]:
         """Return a stage's recipes, or what stands for all of them where the clips are mixtures already."""
@@ -181,7 +194,11 @@ def gather_examples(method: Method, store: Store, progress: bool = True) -> Exam
         features = cached_features(method.trunk, store, wanted, settings.device, progress)
         if any(recipe.geometry == "grid" for stage in method.stages() for recipe in stage.recipes + stage.validation):
             half = cached_features(method.trunk, store, wanted, settings.device, progress, shrink=2)
-    return Examples(store, train, val, features, half, several=several, scenes=scenes)
+    pool, listen = 0, getattr(method, "listen", None)
+    if isinstance(listen, AisfxEar):
+        pool = listen.POOL
+        listen.remember(store.folder)
+    return Examples(store, train, val, features, half, several=several, scenes=scenes, pool=pool)
 
 
 def _mixed_classes(method: Method, store: Store, train: Int[np.ndarray, " _"]) -> int:

@@ -51,6 +51,8 @@ def fit(method: Method, store: Store, run: Run, progress: bool = True) -> list[d
             run.reload()
             run.note_data(store)
             _train(method, examples, run, plan, progress)
+            if examples.pool:
+                method.listen.write_down()
     run.load_best(method)
     method.class_names = store.classes
     return run.history
@@ -159,7 +161,7 @@ def _train_epoch(
     method.train()
     with closing(examples.batches_on(device, stage, settings, place)) as batches:
         for number, (mixture, recipe, raw) in enumerate(batches):
-            batch = augment(mixed(raw, recipe), recipe, crop=settings.crop)
+            batch = augment(mixed(raw, recipe), recipe, settings.crop, sound=not examples.pool)
             for group in optimizer.param_groups:
                 group["lr"] = rate(number) * group["faster"]
             with autocast(device):

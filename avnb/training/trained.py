@@ -191,6 +191,24 @@ def trained_methods(
     return found
 
 
+def at_hand(name: str, store: Store, device: str = "auto") -> Method | None:
+    """Return a method that need not be trained, and print which weights it has; None where there are none.
+
+    They are those of its run on the store, else, for a stand-in of the classes that they know, those that come with
+    avnb. Raises SettingsError for a method there is not. Introduced in notebooks/13_your_own_video.ipynb.
+    """
+    check_names([name])
+    if run := usual_run(name, store):
+        print(f"{name}: the weights of your run {shown(run.folder)}")
+        return load_method(run, store.classes, device)
+    said = Run(SHIPPED / name).data
+    if (said.get("classes"), said.get("origin")) != (store.classes, store.origin):
+        return None
+    method = load(name, device=device)
+    print(f"{name}: the weights that come with avnb, trained on the {said['origin']} (seed {method.settings.seed})")
+    return method
+
+
 def _with_other_classes(name: str, data: Store | DatasetInfo) -> str:
     """Return the words that say that there are runs, but of other classes; none where there are none."""
     others = [run for run in find_runs(name, data.name) if not of_classes(run, data.classes)]

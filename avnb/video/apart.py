@@ -13,17 +13,18 @@ from avnb.video.boxes import Box, hottest_boxes
 from avnb.video.reader import windows
 
 if TYPE_CHECKING:
-    from avnb.video.localize import Moment, _Asker
+    from avnb.video.asker import Asker, Moment, Told
 
 
-def write_sources(asker: "_Asker", moments: "Sequence[Moment]", stem: Path, progress: bool) -> dict[str, Path]:
+def write_sources(asker: "Asker", moments: "Sequence[Moment]", stem: Path, progress: "bool | Told") -> dict[str, Path]:
     """Write what of the sound belongs to each source, where the method separates; else nothing.
 
     The method is shown the picture cut to the source's box, and hears windows that overlap by half and are faded into
     each other. A method with one map for all has as sources the places that are hottest on the mean of its maps.
     """
     import soundfile
-    from tqdm.auto import tqdm
+
+    from avnb.video.asker import progress_bar
 
     if not isinstance(asker.method, Separates):
         return {}
@@ -42,9 +43,8 @@ def write_sources(asker: "_Asker", moments: "Sequence[Moment]", stem: Path, prog
             stack.enter_context(soundfile.SoundFile(stack.enter_context(whole_file(path)), "w", rate, 1, format="WAV"))
             for path in tracks.values()
         ]
-        parts = windows(asker.heard, asker.shape.rate, length / rate)
-        bar = tqdm(parts, "separate", disable=not progress, leave=False)
-        for number, (seconds, window) in enumerate(bar):
+        done = stack.enter_context(progress_bar(progress, "separate", asker.lasts))
+        for number, (seconds, window) in enumerate(windows(asker.heard, asker.shape.rate, length / rate)):
             nearest = min(moments, key=lambda one: abs(one.seconds - seconds))
             boxes = still or [hottest_boxes(heat, asker.shown_size)[0] for heat in nearest.maps]
             found = asker.cut_out(nearest.picture, boxes, window)[:, :length] * fade
@@ -53,4 +53,5 @@ def write_sources(asker: "_Asker", moments: "Sequence[Moment]", stem: Path, prog
                 for file, part in zip(files, waiting, strict=True):
                     file.write(part)
             waiting = found[:, length // 2 :]
+            done(min(seconds, asker.lasts))
     return tracks

@@ -20,7 +20,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="avnb-localize",
         description="Find what sounds in a film, or in a photo with a sound file, and where it is: an MP4 with each "
-        "source's heat, a CSV of time, class, box and score, and a last line that says it in words.",
+        "source's heat, a CSV of time, class, box and score, a picture of who sounds when, and a last line that "
+        "says it in words.",
     )
     parser.add_argument("film", type=Path, help="a video or a photo")
     parser.add_argument("--sound", default="", help="a sound file, for a photo or a film without sound")
@@ -31,7 +32,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--sources", type=int, default=2, help="at most so many sources, where the method chooses")
     parser.add_argument("--per-second", type=float, default=4.0, help="pictures a second that the method looks at")
     parser.add_argument("--out", type=Path, default=None, help="folder of the results; else outputs/videos")
-    parser.add_argument("--no-video", action="store_true", help="the CSV alone")
+    parser.add_argument("--no-video", action="store_true", help="no MP4")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of the last line")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps")
     return parser
@@ -41,24 +42,23 @@ def _localize(said: argparse.Namespace) -> str:
     from avnb.paths import shown
     from avnb.training.trained import load
     from avnb.video.localize import localize_video
-    from avnb.video.summary import as_json, sources_of
+    from avnb.video.summary import as_json, sentence
 
     method = load(said.method, said.dataset, said.device)
     result = localize_video(
         said.film, method, sound=said.sound, classes=[name.strip() for name in said.classes.split(",") if name.strip()],
         sources=said.sources, per_second=said.per_second, folder=said.out, film=not said.no_video,
     )  # fmt: skip
-    sources = sources_of(result.table)
-    files = [path for path in (result.overlay, result.table, *result.tracks.values()) if path is not None]
+    places = (result.overlay, result.table, result.timeline, *result.tracks.values())
+    files = [path for path in places if path is not None]
     if said.json:
         return json.dumps({
             "film": str(said.film), "method": method.settings.METHOD, "size": result.size, "notes": result.notes,
-            "files": [str(path) for path in files], "sources": as_json(sources),
+            "files": [str(path) for path in files], **as_json(result.rows),
         })  # fmt: skip
     height, width = result.size
     notes = [f"note: {note}" for note in result.notes]
-    sentences = "; ".join(source.sentence(width, height) for source in sources)
-    return "\n".join([*notes, *(shown(path) for path in files), f"{sentences}."])
+    return "\n".join([*notes, *(shown(path) for path in files), sentence(result.rows, width, height)])
 
 
 if __name__ == "__main__":

@@ -44,6 +44,65 @@ class Media:
             self.notes.append(sentence)
 
 
+@dataclass(frozen=True)
+class HeldMedia(Media):
+    """Pictures and sound that lie in memory: ``pictures`` (one for a photo), ``fps`` a second, and ``samples``."""
+
+    pictures: UInt8[np.ndarray, "film height width 3"] = field(default_factory=lambda: np.zeros((0, 0, 0, 3), np.uint8))
+    fps: float = 1.0
+    samples: Float32[np.ndarray, " samples"] = field(default_factory=lambda: np.zeros(0, np.float32))
+    rate: int = 0
+
+    def frames(self, per_second: float) -> Iterator[tuple[float, "av.VideoFrame"]]:
+        """Yield what `frames` does."""
+        last = -1
+        for number in range(len(self.pictures)):
+            if per_second and int(number / self.fps * per_second + 1e-6) == last:
+                continue
+            last = int(number / self.fps * per_second + 1e-6)
+            yield number / self.fps, self.frame(number)
+
+    def frame(self, number: int) -> "av.VideoFrame":
+        """Return a picture as decoders give it."""
+        import av
+
+        return av.VideoFrame.from_ndarray(np.ascontiguousarray(self.pictures[number]), format="rgb24")
+
+
+def held(frames: Any, waveform: Any, fps: float, rate: int) -> HeldMedia:
+    """Return pictures and sound in memory as `localize_video` takes them.
+
+    ``frames`` are RGB in 0..255 (uint8), arrays or tensors [time, height, width, 3] or [time, 3, height, width], or
+    without time a photo; ``waveform`` is in -1..1, mono [time] or [channels, time]. Raises DataError for others.
+    """
+    pictures, samples = (np.asarray(getattr(value, "cpu", lambda value=value: value)()) for value in (frames, waveform))
+    photo = pictures.ndim == 3
+    if photo:
+        pictures = pictures[None]
+    if pictures.ndim == 4 and pictures.shape[3] != 3 and pictures.shape[1] == 3:
+        pictures = pictures.transpose(0, 2, 3, 1)
+    if pictures.ndim != 4 or pictures.shape[3] != 3 or pictures.dtype != np.uint8 or not pictures.size:
+        raise DataError(
+            f"Pictures in memory are uint8, [time, height, width, 3] or [time, 3, height, width]; these are "
+            f"{pictures.dtype}, {list(np.shape(frames))}."
+        )
+    samples = samples.mean(axis=0) if samples.ndim == 2 else samples
+    if samples.ndim != 1 or not len(samples) or not np.issubdtype(samples.dtype, np.floating):
+        raise DataError(
+            "A sound in memory is a waveform in -1..1, floats, [time] or [channels, time]; this one is "
+            f"{samples.dtype}, {list(np.shape(waveform))}."
+        )
+    if rate <= 0 or (fps <= 0 and not photo):
+        raise DataError(f"Pictures in memory need fps, and sound needs rate; they are {fps:g} and {rate}.")
+    if not np.isfinite(samples).all():
+        raise DataError("The waveform holds values that are no numbers.")
+    seconds = len(samples) / rate if photo else len(pictures) / fps
+    return HeldMedia(
+        Path("frames"), pictures.shape[1:3], True, seconds, photo, pictures=pictures, fps=fps or 1.0,
+        samples=samples.astype(np.float32), rate=rate,
+    )  # fmt: skip
+
+
 def look_at(path: str | Path) -> Media:
     """Return what ``path`` holds: a photo, or pictures and sound; raise DataError where it is neither."""
     path = Path(path).expanduser()
@@ -61,14 +120,20 @@ def frames(media: Media, per_second: float = 0.0) -> Iterator[tuple[float, "av.V
 
     With ``per_second`` only the first of every so much of a second.
     """
+    if isinstance(media, HeldMedia):
+        yield from media.frames(per_second)
+        return
     for head, body in _asked(media, "pictures", per_second=float(per_second)):
         yield head["seconds"], _frame(media, head, body)
 
 
 def photo_frames(media: Media, seconds: float, per_second: float) -> Iterator[tuple[float, "av.VideoFrame"]]:
     """Yield a photo ``per_second`` times a second, for as long as its sound lasts."""
-    [message] = _asked(media, "photo")
-    frame = _frame(media, *message)
+    if isinstance(media, HeldMedia):
+        frame = media.frame(0)
+    else:
+        [message] = _asked(media, "photo")
+        frame = _frame(media, *message)
     for number in range(max(1, int(seconds * per_second))):
         yield number / per_second, frame
 
@@ -156,6 +221,11 @@ def windows(media: Media, rate: int, seconds: float) -> Iterator[tuple[float, Fl
 
 def _resampled(media: Media, rate: int) -> Iterator[Float32[np.ndarray, " time"]]:
     """Yield the sound in pieces, mono in -1..1, without gaps, from the file's start."""
+    if isinstance(media, HeldMedia):
+        import soxr
+
+        yield soxr.resample(media.samples, media.rate, rate) if media.rate != rate else media.samples
+        return
     for _, body in _asked(media, "sound", rate=rate):
         yield np.frombuffer(body, np.float32)
 

@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import ClassVar
@@ -26,6 +26,7 @@ from avnb.video.boxes import hottest_boxes
 from avnb.video.heat import HeatVideo
 from avnb.video.localize import KEPT, localize_video
 from avnb.video.reader import SoundAround, frames, look_at, read_sound, small_picture, windows
+from avnb.video.summary import read_rows
 
 pytestmark = pytest.mark.smoke
 
@@ -160,7 +161,8 @@ def test_boxes_are_pixels_of_the_picture_around_the_object(ear, tmp_path):
 def test_the_table_has_a_row_for_every_source_of_every_moment(ear, tmp_path):
     result = localize(duet(tmp_path / "a.mp4"), ear, tmp_path, per_second=2.0)
     rows = rows_of(result)
-    assert list(rows[0]) == ["time", "class", "x0", "y0", "x1", "y1", "score"]
+    assert list(rows[0]) == ["time", "class", "x0", "y0", "x1", "y1", "score", "sounds", "heard", "shot"]
+    assert read_rows(result.table) == [replace(row, score=round(row.score, 4)) for row in result.rows]
     assert [float(row["time"]) for row in rows[::2]] == [k / 2 for k in range(16)]
     assert [row["class"] for row in rows] == list(result.names) * 16
 
