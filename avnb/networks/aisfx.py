@@ -99,10 +99,10 @@ class AisfxEar(nn.Module):
     """A waveform at 22,050 Hz to what `AisfxSound` hears in it, its 512 numbers brought to one scale.
 
     Their logarithms, less their mean, at length 1, and then each number's own scale, the only thing that is trained. A
-    small head that learns from SoundFont sound, as a method's head does, names 52 % of real recordings
-    so, 48 % with ``DROPPED`` 0.6, and 38 % from the numbers as they are with 0.3 (eleven classes). On a CPU, where hearing three seconds takes a core a tenth of a second, a waveform that
-    comes again is known by its samples and not heard again. So that it comes again, a training's sounds are left as
-    they are, and every clip is heard in ``POOL`` mixtures.
+    small head that learns from SoundFont sound, as a method's does, names 52 % of real recordings so (eleven classes),
+    48 % with ``DROPPED`` 0.6, and 38 % from the numbers as they are with 0.3. On a CPU, where hearing three seconds
+    takes a core a tenth of a second, a waveform that comes again is known by its samples and not heard again. So that
+    it comes again, a training's sounds are left as they are, and every clip is heard in ``POOL`` mixtures.
     """
 
     POOL = 2

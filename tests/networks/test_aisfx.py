@@ -94,7 +94,7 @@ def test_nothing_of_the_checkpoint_is_executed(monkeypatch):
     asked = []
     load = torch.load
     monkeypatch.setattr("torch.load", lambda *args, **how: asked.append(how) or load(*args, **how))
-    assert len(checkpoint()) == 106
+    assert all(isinstance(value, torch.Tensor) for value in checkpoint().values())
     assert [how["weights_only"] for how in asked] == [True]
 
 
