@@ -222,10 +222,7 @@ def test_of_two_films_of_one_name_each_keeps_its_result(tmp_path, workspace, tin
     assert look_at(first.overlay).seconds == pytest.approx(2, abs=0.2)
     assert look_at(second.overlay).seconds == pytest.approx(4, abs=0.2)
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        "1-ear.mp4",
-        "1-ear.csv",
-        "1-ear-2.mp4",
-        "1-ear-2.csv",
+        f"1-ear{number}.{kind}" for number in ("", "-2") for kind in ("mp4", "csv", "png")
     }
     for wrong in ({"classes": "bell"}, {"classes": ["bell", "bell"]}, {"sources": 0}, {"per_second": float("nan")}):
         with pytest.raises(SettingsError):
