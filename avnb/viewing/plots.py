@@ -113,7 +113,7 @@ def show_scenes(
 ) -> "matplotlib.figure.Figure":
     """Show a row a scene: its frame, then the map of each object's class as heat from 0 to the scene's highest value.
 
-    The first ``sounding`` objects of a scene sound and are outlined in green, solid; the others are silent, in red,
+    The first ``sounding`` objects of a scene sound and are outlined in green, solid; the others are silent, in orange,
     dashed. Above each map stands its mean value on its object, in percent. Introduced in notebooks/05_dsol.ipynb.
     """
     scenes, objects = maps.shape[:2]
