@@ -79,8 +79,12 @@ JUDGED = {
     "voxceleb2": {"solo": (*ONE, "IoU@0.3"), "duet": (*SEVERAL, "CIoU@0.1")},
     "audioset-instrument": {"solo": (*ONE, "IoU@0.5"), "multi": (*SEVERAL, "CIoU@0.3")},
 }  # fmt: skip
-# Columns of the papers' tables that no run on the benchmark fills, and why: paper, table, benchmark, metric.
-EMPTY: dict[tuple[str, str, str, str], str] = {}
+# Tables of the papers whose rows a plain run does not fill, and why.
+VARIANTS = {
+    ("DSOL", "Table 4"): "every row has a lambda of its own: -p ablation table4 trains them",
+    ("DSOL", "Table 6"): "every row has a threshold or a K of its own: -p ablation table6 trains them",
+    ("EZ-VSL", "Table 6"): "every row matches in a way of its own: -p sweep matching trains them",
+}
 
 
 @pytest.fixture(scope="session")
@@ -162,7 +166,7 @@ def test_no_column_of_the_papers_tables_is_without_a_row(stage, name):
                     for metric in rows[0].values
                     if _is_of(name, label) and (label, metric) not in filled
                 ]
-    assert [column for column in missing if column not in EMPTY] == []
+    assert [column for column in missing if column[:2] not in VARIANTS] == []
 
 
 def _is_of(name: str, label: str) -> bool:
