@@ -1,5 +1,6 @@
 """Methods that are trained or loaded in one line, from a notebook or from Python."""
 
+import copy
 import json
 import re
 import shutil
@@ -20,8 +21,9 @@ from avnb.models.avgn import AVGN, AVGNSettings
 from avnb.models.ez_vsl import EZVSL, EZVSLSettings
 from avnb.models.one_avm import OneAVMSettings
 from avnb.networks import encoders
+from avnb.training.published import SHIPPED
 from avnb.training.runs import Run, saved_state
-from avnb.training.trained import load_method, train, trained_methods, usual_run
+from avnb.training.trained import at_hand, load_method, train, trained_methods, usual_run
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = AVGNSettings(dataset="tiny", preset="quick", dim=16, epochs=2, batch_size=8, device="cpu").resolve("cpu")
@@ -175,3 +177,15 @@ def test_readme_s_from_python_runs_as_it_stands_there(tiny_folder: Path, workspa
     printed = capsys.readouterr().out
     assert re.search(r"^solo +avgn +\d+\.\d", printed, flags=re.MULTILINE)
     assert re.search(r"^duet +centre +\d+\.\d", printed, flags=re.MULTILINE)
+
+
+def test_what_needs_no_training_is_ones_own_run_else_what_comes_with_avnb(tiny_store, workspace, capsys):
+    assert at_hand("avgn", tiny_store) is None  # no run, and the weights that come with avnb know other classes
+    said = Run(SHIPPED / "ez_vsl").data
+    stand_in = copy.copy(tiny_store)
+    stand_in.name, stand_in.origin, stand_in.classes = "music", said["origin"], said["classes"]
+    method = at_hand("ez_vsl", stand_in, "cpu")
+    assert method.class_names == said["classes"]
+    assert capsys.readouterr().out == "ez_vsl: the weights that come with avnb, trained on the stand-in (seed 0)\n"
+    stand_in.origin = "real"
+    assert at_hand("ez_vsl", stand_in, "cpu") is None
