@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 THUMBNAIL = 44  # pixels a side, shown three times as large
 FEWEST = 5  # points that make a t-SNE
 MOST_COLUMNS = 6  # of panels in a row
+MANY = 24  # panels, of which more stand in smaller columns: two more
 MARKS = "os^D"  # of classes whose colours may be alike
 JPEG_SIDE = 65_500  # pixels: what a JPEG can be at most
 
@@ -83,7 +84,8 @@ def show(
     not leave the room empty that another with six takes.
     """
     every = [(method, panel) for method, found in rows.items() for panel in found]
-    columns = min(MOST_COLUMNS, len(every))
+    many = len(every) > MANY
+    columns, small = min(MOST_COLUMNS + 2 * many, len(every)), 6.5 if many else 8
     figure, axes = subplots(-(-len(every) // columns), columns, (min(2.4, 11 / columns), min(2.4, 11 / columns) + 0.35))
     seen = sorted(set(labels))
     for axis in axes.flat[len(every) :]:
@@ -92,8 +94,8 @@ def show(
         for number, label in enumerate(seen):
             points = panel.flat[[place for place, name in enumerate(labels) if name == label]]
             axis.scatter(*points.T, color=colours[label], s=10, linewidths=0, marker=MARKS[number % len(MARKS)])
-        axis.set_title("\n".join(filter(None, (readable(method), panel.name))), fontsize=8)
-        axis.set_xlabel(f"NMI {panel.nmi:.2f}, silhouette {panel.silhouette:.2f}", fontsize=8)
+        axis.set_title("\n".join(filter(None, (readable(method), panel.name))), fontsize=small)
+        axis.set_xlabel(f"NMI {panel.nmi:.2f}, silhouette {panel.silhouette:.2f}", fontsize=small)
         axis.set(xticks=[], yticks=[])
         axis.spines[:].set_color("#cccccc")
     class_legend(figure, axes[0, 0], seen, colours, [MARKS[number % len(MARKS)] for number in range(len(seen))])

@@ -72,13 +72,16 @@ def test_the_page_adds_a_method_that_trains_is_judged_scrubs_and_is_shown(tmp_pa
         [line] = [line for line in text.splitlines() if line.startswith(before)]
         (project / name).write_text(text.replace(f"{line}\n", f"{line}\n{added}\n"), encoding="utf-8")
     run("-m", "avnb.notebook", "centre_square")
+    taken = {path.name[:2] for path in (ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb")}
+    free = next(number for number in range(1, 100) if f"{number:02d}" not in taken)
+    notebook = f"notebooks/{free:02d}_centre_square.ipynb"
     git("add", "-A")
     status = dict(line.split("\t")[::-1] for line in git("diff", "--cached", "--name-status").splitlines())
     counts = {line.split("\t")[2]: line.split("\t")[:2] for line in git("diff", "--cached", "--numstat").splitlines()}
     assert sorted(name for name, kind in status.items() if kind == "A") == [
         "avnb/models/centre_square.py",
         "avnb/papers/centre_square.py",
-        "notebooks/07_centre_square.ipynb",
+        notebook,
         "tests/models/test_centre_square.py",
     ]
     changed = {name: counts[name] for name, kind in status.items() if kind != "A"}
@@ -88,7 +91,7 @@ def test_the_page_adds_a_method_that_trains_is_judged_scrubs_and_is_shown(tmp_pa
     run("-m", "ruff", "format", "--check", *(name for name in status if not name.endswith(".md")))
     run("-m", "pytest", "tests/models/test_centre_square.py", "-p", "no:cacheprovider")
     told = [word for pair in ("dataset music", "device cpu") for word in ("-p", *pair.split())]
-    run("-m", "papermill", "notebooks/07_centre_square.ipynb", "out.ipynb", *told, "--no-progress-bar")
+    run("-m", "papermill", notebook, "out.ipynb", *told, "--no-progress-bar")
     seen = json.loads(run("-c", SEEN).splitlines()[-1])
     assert seen["features"] == {"centre_square": ["audio", "visual"]}
     assert seen["maps"] == ["centre_square"]

@@ -41,7 +41,7 @@ class Attention10kSettings(Settings):
 
     METHOD: ClassVar[str] = "attention10k"
     PRESETS: ClassVar = {
-        "quick": {"epochs": 10, **QUICK},
+        "quick": {"epochs": 5, **QUICK},
         "paper": {"epochs": 25, **AS_DSOL},
     }
 

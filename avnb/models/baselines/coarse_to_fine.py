@@ -40,7 +40,7 @@ class CoarseToFineSettings(Settings):
     METHOD: ClassVar[str] = "coarse_to_fine"
     PRESETS: ClassVar = {
         "quick": {
-            "epochs": 5, "fine_epochs": 5, **QUICK, "hidden": 256, "dim": 128,
+            "epochs": 2, "fine_epochs": 3, **QUICK, "hidden": 256, "dim": 128,
         },
         "paper": {
             "epochs": 20, "fine_epochs": 20, "batch_size": 16, "learning_rate": 1e-4, "weight_decay": 5e-4,

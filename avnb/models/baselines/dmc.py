@@ -41,7 +41,7 @@ class DMCSettings(Settings):
 
     METHOD: ClassVar[str] = "dmc"
     PRESETS: ClassVar = {
-        "quick": {"epochs": 10, **QUICK, "dim": 128},
+        "quick": {"epochs": 4, **QUICK, "dim": 128},
         "paper": {"epochs": 100, **AS_DSOL, "dim": 512},
     }
 

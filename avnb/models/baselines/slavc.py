@@ -43,7 +43,7 @@ class SLAVCSettings(Settings):
     METHOD: ClassVar[str] = "slavc"
     PRESETS: ClassVar = {
         "quick": {
-            "epochs": 10, **QUICK,
+            "epochs": 6, **QUICK,
             "dim": 128, "temperature": 0.15, "dropout": 0.5, "momentum": 0.97,
         },
         "paper": {
