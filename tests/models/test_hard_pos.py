@@ -31,6 +31,7 @@ def build(monkeypatch):
 
     def make(**options) -> HardPos:
         torch.manual_seed(3)
+        options = {"above": 0.65, "below": 0.4, **options}  # the paper's
         return HardPos(HardPosSettings(preset="quick", device="cpu", **options).resolve("cpu"), CLASSES)
 
     return make

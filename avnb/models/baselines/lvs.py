@@ -9,7 +9,7 @@ It makes one map of a picture and a sound and is told nothing.
 
 Where the two borders lie decides what is learnt. The paper's, cosines of 0.65 and 0.4, are for ResNet-18's features. On
 the quick preset's, which are less alike, 93 of 100 positions end below them, the instrument's among them, and the map
-shrinks to a spot (AP on the stand-in's validation split 62, less than the centre square's); its borders are 0.3 and 0.2.
+shrinks to a spot (AP on the stand-in's validation split 62, less than the centre square's); its own are 0.3 and 0.2.
 
 The released network weighs easy negatives as it does the sounding part (``easy`` "weighted"). The paper averages them
 over the whole picture ("mean"), which leaves a way out: one position of every picture that matches any sound beats all
