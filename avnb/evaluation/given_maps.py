@@ -24,7 +24,7 @@ from avnb.evaluation.map_files import BrokenMap, ClipMaps, Maps, examples, spell
 from avnb.evaluation.trials import Trial
 from avnb.evaluation.truths import Truth, truth_in_store
 from avnb.metrics import protocols, trivial
-from avnb.metrics.localization import TruthArea, best_pairing, threshold_rule, upsample
+from avnb.metrics.localization import any_rule, best_pairing, upsample
 from avnb.metrics.protocols import FRAME_WISE, MEAN_IOU, SOURCE_WISE, UNION, Rule, ranked
 
 AT_ONCE = 32  # pictures
@@ -98,7 +98,7 @@ def judge_maps(
         if trial is None:
             raise SettingsError("A store has many trials: give judge_maps the one that the maps were made for.")
         truth = truth_in_store(truth, trial)
-    chosen = [TruthArea() if rule == "truth_area" else threshold_rule(rule) for rule in rules or usual_rules(truth)]
+    chosen = [any_rule(rule) for rule in rules or usual_rules(truth)]
     files = Maps(maps, truth.names)
     given, floors = _GivenMaps(files, truth, chosen), _WithoutModel(truth, chosen)
     bar = tqdm(total=len(truth), desc="judge", unit="picture", disable=not progress, leave=False)

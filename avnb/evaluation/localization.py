@@ -20,13 +20,15 @@ from avnb.devices import autocast
 from avnb.errors import SettingsError
 from avnb.evaluation.chunks import chunks
 from avnb.evaluation.negatives import negative_rows
+from avnb.evaluation.overlaps import CANDIDATES, FITTED, best_rule, on_validation, overlaps
 from avnb.evaluation.retrieval import judge_retrieval
 from avnb.evaluation.rows import protocol_of, training_of
 from avnb.evaluation.scores import Part, Silence, recordings_of, score, summary, true_places
 from avnb.evaluation.statements import has_silent, statement_rows
 from avnb.evaluation.trials import Trial, headline_iou, printed_metrics
-from avnb.evaluation.without_model import rows_without_model
-from avnb.metrics.localization import ThresholdRule, confidence, in_best_order, threshold_rule, upsample
+from avnb.evaluation.without_model import rows_without_model, rule_said
+from avnb.metrics.localization import any_rule, confidence, in_best_order, upsample
+from avnb.metrics.protocols import Rule
 from avnb.models.base import Method, Query
 from avnb.training.runs import Run
 
@@ -89,15 +91,15 @@ def evaluate(
         return [], _shown(answers)
     if "best_pairing" in ways:
         answers = _paired(answers, store, trial, device)
-    rows = []
-    for one in trials:
-        rule = threshold_rule(one.threshold_rule)
-        scores = _scores_of_answers(answers, store, one, ways, rule, method.MAP_RANGE, device, progress)
+    rows, rules = [], [_rule(method, store, one, ways, progress) for one in trials]
+    scores: dict[str, list[Part]] = {}
+    for one, rule in zip(trials, rules, strict=True):
+        scores = _scores_of_answers(answers, store, one, ways, rule, method.MAP_RANGE, device, progress, scores)
         at = headline_iou(store.name, one.subset)
         about = method.settings.METHOD, store, one, len(answers.mixtures)
         recordings = recordings_of(store, one, answers.mixtures)
         rows += [
-            protocol_of(*about, way, rule.name, training_of(method.settings))
+            protocol_of(*about, way, rule_said(one, rule), training_of(method.settings))
             | summary(parts, one, at, recordings)
             | (method.learnt() if one.sources == 1 else {})
             for way, parts in scores.items()
@@ -107,7 +109,7 @@ def evaluate(
         way = next(way for way in ways)
         unheard = replace(trial, subset=SILENT, parts=(), boxes=(1, 0), threshold_rule="none")
         maps = answers.maps, ask(method, store, unheard, (way,), progress).maps
-        about = method.settings.METHOD, store, trial, answers.mixtures, maps, device, way
+        about = method.settings.METHOD, store, trial, answers.mixtures, maps, rules[0], device, way
         rows += statement_rows(*about, training_of(method.settings))
     negatives = tuple(negatives)
     return rows + (negative_rows(method, store, trial, negatives, progress) if negatives else []), _shown(answers)
@@ -207,17 +209,30 @@ def _paired(answers: Answers, store: Store, trial: Trial, device: torch.device) 
     return replace(answers, maps=torch.cat(ordered))
 
 
+def _rule(method: Method, store: Store, trial: Trial, ways: Iterable[str], progress: bool) -> Rule:
+    """Return the trial's threshold rule; "fitted" is the best of `CANDIDATES` for the method on validation clips."""
+    if trial.threshold_rule != FITTED:
+        return any_rule(trial.threshold_rule)
+    held_out, device = on_validation(trial), torch.device(method.settings.device)
+    answers = ask(method, store, held_out, ways, progress)
+    if "best_pairing" in ways:
+        answers = _paired(answers, store, held_out, device)
+    found = overlaps(answers.maps, store, held_out, CANDIDATES, device.type)
+    return any_rule(best_rule(found, CANDIDATES))
+
+
 def _scores_of_answers(
     answers: Answers,
     store: Store,
     trial: Trial,
     ways: Iterable[str],
-    rule: ThresholdRule,
+    rule: Rule,
     map_range: tuple[float, float] | None,
     device: torch.device,
     progress: bool,
+    before: dict[str, list[Part]],
 ) -> dict[str, list[Part]]:
-    """Return the scores of each way of asking, some mixtures at a time."""
+    """Return the scores of each way of asking, some mixtures at a time; what ranks pixels is that of ``before``."""
     from tqdm.auto import tqdm
 
     def sure(maps: Tensor) -> Part:
@@ -231,15 +246,16 @@ def _scores_of_answers(
     scores: dict[str, list[Part]] = {}
     label = f"judge {trial.subset} {trial.geometry}"
     bar = tqdm(total=len(answers.mixtures), desc=label, unit="mixture", disable=not progress, leave=False)
-    for part in chunks(len(answers.mixtures), device):
+    for number, part in enumerate(chunks(len(answers.mixtures), device)):
         truth = true_places(store, answers.mixtures[part], trial, device)
+        ranking = {way: parts[number] for way, parts in before.items()}
 
         def large(maps: Tensor, part: slice = part, size: tuple[int, int] = truth.shape[-2:]) -> Tensor:
             return upsample(maps[part].to(device), size)
 
         maps = large(answers.maps)
         if given is not None:
-            part_scores = score(maps, truth, rule, trial) | sure(maps)
+            part_scores = score(maps, truth, rule, trial, ranking=ranking.get(given)) | sure(maps)
             if trial.counts_silence:
                 silence = Silence.of(store, answers.mixtures[part], truth, trial)
                 part_scores |= silence.score(maps, None if answers.every is None else large(answers.every))
@@ -247,7 +263,8 @@ def _scores_of_answers(
         if answers.named is not None:
             known = (answers.classes[part, :, None] == answers.named[part, None]).any(dim=2).to(device)
             joint = maps if answers.own is None else large(answers.own)  # what the method itself would show
-            scores.setdefault("predicted", []).append(score(maps, truth, rule, trial, known, joint) | sure(maps))
+            found = score(maps, truth, rule, trial, known, joint, ranking.get("predicted"))
+            scores.setdefault("predicted", []).append(found | sure(maps))
         bar.update(len(truth))
     bar.close()
     return scores

@@ -12,7 +12,6 @@ from avnb.data.store import Store
 from avnb.evaluation.trials import Trial, judged_together
 from avnb.metrics import protocols
 from avnb.metrics.localization import (
-    ThresholdRule,
     area_under_curve,
     average_precision,
     class_mean,
@@ -22,6 +21,7 @@ from avnb.metrics.localization import (
     nsa,
     piap,
     precision_at,
+    region_of,
     success_rate,
 )
 
@@ -39,28 +39,31 @@ def true_places(
 def score(
     maps: Float[Tensor, "batch sources height width"],
     truth: Float[Tensor, "batch sources height width"],
-    rule: ThresholdRule,
+    rule: protocols.Rule,
     trial: Trial,
     named: Bool[Tensor, "batch sources"] | None = None,
     joint: Float[Tensor, "batch sources height width"] | None = None,
+    ranking: Part | None = None,
 ) -> Part:
     """Return "ap" and "iou" per source, [batch, sources], 0 where not ``named``, and "piap" per image, [batch].
 
     Source-wise and of the union, which ask nobody whose a map is, the maps that are judged are those of ``joint``; the
-    union's "iou" is one an image, [batch].
+    union's "iou" is one an image, [batch]. ``ranking`` are the scores of the same maps under another protocol or rule,
+    whose "ap" and "piap" are the same.
     """
     flat, flat_truth = maps.flatten(0, 1), truth.flatten(0, 1)
-    ap = average_precision(flat, flat_truth).reshape(truth.shape[:2])
-    ap = ap if named is None else ap * named
     shown = maps if joint is None else joint
+    if ranking is None:
+        ap = average_precision(flat, flat_truth).reshape(truth.shape[:2])
+        ranking = {"ap": (ap if named is None else ap * named).cpu(), "piap": piap(shown, truth).cpu()}
     if trial.protocol == protocols.SOURCE_WISE:
         overlap = protocols.source_wise(shown, truth, rule, trial.tiles)
     elif trial.protocol == protocols.UNION:
         overlap = protocols.union(shown, truth, rule)
     else:
-        overlap = iou(rule(flat), flat_truth).reshape(truth.shape[:2])
+        overlap = iou(region_of(rule, flat, flat_truth), flat_truth).reshape(truth.shape[:2])
         overlap = overlap if named is None else overlap * named
-    return {"ap": ap.cpu(), "iou": overlap.cpu(), "piap": piap(shown, truth).cpu()}
+    return {"ap": ranking["ap"], "iou": overlap.cpu(), "piap": ranking["piap"]}
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,10 @@ from avnb.evaluation.chunks import chunks
 from avnb.evaluation.rows import protocol_of
 from avnb.evaluation.scores import true_places
 from avnb.evaluation.trials import Trial
+from avnb.evaluation.without_model import rule_said
 from avnb.metrics import trivial
-from avnb.metrics.localization import confidence, iou, threshold_rule, upsample
+from avnb.metrics.localization import confidence, iou, region_of, upsample
+from avnb.metrics.protocols import Rule
 from avnb.metrics.statements import statements
 
 STATEMENTS = "statements"  # in place of a protocol's name
@@ -32,16 +34,16 @@ def statement_rows(
     trial: Trial,
     mixtures: Int[Any, "clips 1"],
     maps: tuple[Float[Tensor, "clips 1 h w"], Float[Tensor, "silent 1 h w"]],
+    rule: Rule,
     device: torch.device,
     way: str = "none",
     trained: str = "",
 ) -> list[dict[str, Any]]:
     """Return the rows of a method whose maps are those of the clips that sound, and of those that do not; in percent.
 
-    Regions are cut by the trial's rule and an IoU of 0.5 is right. Beside it stand "centre", which is equally sure of
-    every clip, and "oracle", whose regions are the best that the rule can cut and which knows what sounds.
+    Regions are cut by ``rule``, the trial's, and an IoU of 0.5 is right. Beside it stand "centre", which is equally
+    sure of every clip, and "oracle", whose regions are the best that the rule can cut and which knows what sounds.
     """
-    rule = threshold_rule(trial.threshold_rule)
     overlaps: dict[str, list[Tensor]] = {name: [], "centre": [], "oracle": []}
     sure = []
     for part in chunks(len(mixtures), device):
@@ -49,7 +51,7 @@ def statement_rows(
         large = upsample(maps[0][part, 0].to(device), truth.shape[-2:])
         centre = trivial.centre(truth.shape[-2:]).to(device).expand(truth.shape)
         for one, shown in ((name, large), ("centre", centre), ("oracle", trivial.oracle(truth))):
-            overlaps[one].append(iou(rule(shown), truth).cpu())
+            overlaps[one].append(iou(region_of(rule, shown, truth), truth).cpu())
         sure.append(confidence(large).cpu())
     size = store.shape.size, store.shape.size
     quiet = [confidence(upsample(maps[1][part, 0].to(device), size)).cpu() for part in chunks(len(maps[1]), device)]
@@ -58,7 +60,7 @@ def statement_rows(
     rows = []
     for one, found in overlaps.items():
         own = one == name
-        about = (way if own else "none"), rule.name, (trained if own else "")
+        about = (way if own else "none"), rule_said(trial, rule), (trained if own else "")
         overlap = torch.cat([*found, torch.zeros(len(maps[1]))])
         numbers = statements(overlap, confidences[one], sounding)
         row = protocol_of(one, store, trial, len(sounding), *about) | {"protocol": STATEMENTS}

@@ -190,6 +190,11 @@ def threshold_rule(name: str) -> ThresholdRule:
     return rule() if rule is TopHalf else rule(float(written[2]))
 
 
+def any_rule(name: str) -> "ThresholdRule | TruthArea":
+    """Return a threshold rule, or `TruthArea` for "truth_area"; raise what `threshold_rule` raises."""
+    return TruthArea() if name == "truth_area" else threshold_rule(name)
+
+
 def region_of(
     rule: "ThresholdRule | TruthArea",
     maps: Float[Tensor, "*batch H W"],

@@ -361,7 +361,8 @@ def test_limit_draws_so_many_clips_evenly(tiny_store, limit, clips):
 def test_how_many_are_judged_at_once_does_not_matter(seer, tiny_store, monkeypatch, trial, chunk):
     rows, shown = evaluate(seer(2), tiny_store, trial, progress=False)
     monkeypatch.setattr(avnb.evaluation.chunks, "ON_CPU", chunk)
-    monkeypatch.setattr(avnb.evaluation.without_model, "_without_model", WeakKeyDictionary())
+    for kept in ("_without_model", "_rankings"):
+        monkeypatch.setattr(avnb.evaluation.without_model, kept, WeakKeyDictionary())
     again, shown_again = evaluate(seer(2), tiny_store, trial, progress=False)
     assert rows == again
     assert all(torch.equal(shown[name], shown_again[name]) for name in ("maps", "classes", "mixtures"))
