@@ -76,8 +76,11 @@ def official_numbers(folder: Path | str) -> dict[str, Any]:
 
 
 def saved_numbers() -> dict[str, Any]:
-    """Return what was computed before, and from which files."""
-    return json.loads((project_root() / SAVED).read_text(encoding="utf-8"))
+    """Return what was computed before, and from which files; raise DataError where avnb stands without its project."""
+    for root in (project_root(), Path(__file__).resolve().parents[2]):
+        if (root / SAVED).exists():
+            return json.loads((root / SAVED).read_text(encoding="utf-8"))
+    raise DataError(f"{SAVED} is not here; give official_numbers a folder with the official annotation files.")
 
 
 def square(share: float) -> slice:
