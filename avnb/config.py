@@ -43,6 +43,8 @@ class Settings:
     origin: str = setting("any", among=("any", "real"), doc='"real" refuses the stand-in')
     preset: str = setting("auto", among=("auto", "quick", "paper"), doc='"auto": paper on a GPU, if the clips are real')
     device: str = setting("auto", doc='"auto", "cpu", "cuda", "cuda:1", "mps"')
+    devices: int = setting(1, low=1, high=4096, doc="GPUs (or processes on a CPU) that train together, a batch shared")
+    shared_statistics: bool = setting(False, doc="several devices: batch norm sees the whole batch, not its own part")
     seed: int = setting(0, low=0, high=2**31 - 1, doc="of the weights, the mixtures and the stand-in's order")
     epochs: int = setting(0, low=0, high=100_000, doc="0: the preset's")
     batch_size: int = setting(0, low=0, high=65_536, doc="0: the preset's")

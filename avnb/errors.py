@@ -48,7 +48,8 @@ class RunError(AvnbError):
 def answer(command: str, arguments: Sequence[str], work: Callable[[], str]) -> int:
     """Print what a command's ``work`` says and return 0; or 1 after its sentence on standard error, 130 if stopped."""
     try:
-        print(printable(work()))
+        if said := printable(work()):
+            print(said)
     except AvnbError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1

@@ -42,7 +42,7 @@ from torch.utils.checkpoint import checkpoint
 
 from avnb.config import Settings, setting
 from avnb.data.clips import Batch, Recipe
-from avnb.devices import in_full_precision, widened
+from avnb.devices import all_rows, in_full_precision, own_rows, widened
 from avnb.models.base import QUICK, Method, Query, Stage
 from avnb.networks.losses import cosine_maps, multiple_instance_contrastive
 from avnb.networks.presets import EARS, eyes_and_ears, projection
@@ -169,8 +169,9 @@ class AVGN(Method):
         """Eq. 11: "loc" (eq. 10) plus the three terms of eq. 9: "token", "audio" and "visual"."""
         audio, visual, g_a, g_v = self(batch.frames, batch.mixture, batch.features)
         if not self.class_aware:
+            audio, visual = all_rows(audio[:, None], visual[:, None])
             loc = multiple_instance_contrastive(
-                audio[:, None], visual[:, None], self.settings.temperature, self.settings.both_directions
+                audio, visual, self.settings.temperature, self.settings.both_directions
             )  # eq. 1
             return {"total": loc, "loc": loc}
         terms = {"loc": self.localization_loss(visual, g_a, g_v, batch.source_classes)}
@@ -193,7 +194,7 @@ class AVGN(Method):
         source_classes: Int[Tensor, "batch sources"],
     ) -> Float[Tensor, ""]:
         """Eq. 10: the class-aware sound finds its own image, at its best position, among the batch's."""
-        anchor = _of_classes(g_a, source_classes)
+        anchor, visual, g_v, source_classes = all_rows(_of_classes(g_a, source_classes), visual, g_v, source_classes)
         if self.settings.gate != "anchor_class":
             pictures = self.gated(visual, g_v, source_classes)
             return multiple_instance_contrastive(
@@ -325,7 +326,7 @@ class Grouping(nn.Module):
         if self.assignment == "softmax":
             return logits.softmax(dim=2)
         if self.training:
-            return gumbel_softmax(logits, hard=True, dim=2)
+            return own_rows(gumbel_softmax(all_rows(logits), hard=True, dim=2))
         return torch.zeros_like(logits).scatter_(2, logits.argmax(dim=2, keepdim=True), 1.0)
 
     def forward(

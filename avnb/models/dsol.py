@@ -44,7 +44,7 @@ from torch.nn.functional import adaptive_max_pool2d, cross_entropy, kl_div, max_
 
 from avnb.config import setting
 from avnb.data.clips import Batch, Recipe
-from avnb.devices import full_precision, widened
+from avnb.devices import full_precision, rolled, widened
 from avnb.errors import SettingsError
 from avnb.metrics.clustering import k_means, nmi
 from avnb.models.base import AS_DSOL, QUICK, Ablations, Examples, Phased, Query, Stage
@@ -216,7 +216,7 @@ class DSOL(Phased, OTS):
         }
         if crowd is not None:
             logits = self.audio_class(crowd)
-            terms["class_crowd"] = (cross_entropy(logits, labels) + cross_entropy(logits, labels.roll(1))) / 2
+            terms["class_crowd"] = (cross_entropy(logits, labels) + cross_entropy(logits, rolled(labels, 1))) / 2
         return {"total": sum(terms.values()), **terms}
 
     @torch.no_grad()
@@ -264,7 +264,7 @@ class DSOL(Phased, OTS):
         heard, seen = self.hear(batch.mixture), self.see(batch.frames, batch.features)
         if self.doing == CLASSIFY:
             together = self.settings.audio_examples == "mixed"
-            crowd = self.hear(batch.mixture + batch.mixture.roll(1, dims=0)) if together else None
+            crowd = self.hear(batch.mixture + rolled(batch.mixture, 1)) if together else None
             return self.classification_loss(heard, seen, self.teacher.assign(batch), crowd)
         terms, weights = {}, {"match": 1.0, "loc": 1.0}
         if self.doing == MATCH:

@@ -26,7 +26,7 @@ from torch.nn.functional import cross_entropy, interpolate
 
 from avnb.config import Settings, setting
 from avnb.data.clips import Batch, Recipe
-from avnb.devices import in_full_precision
+from avnb.devices import all_rows, in_full_precision
 from avnb.errors import SettingsError
 from avnb.models.base import QUICK, Method, Query, Stage
 from avnb.networks.encoders import FrozenLite, LiteObjects, ResNetObjects
@@ -120,7 +120,7 @@ class EZVSL(Method):
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Eq. 5: "audio_to_visual" (eq. 3) plus "visual_to_audio" (eq. 4)."""
-        audio, visual = self(batch.frames, batch.mixture, batch.features)
+        audio, visual = all_rows(*self(batch.frames, batch.mixture, batch.features))
         score = matching_scores(audio, visual, self.settings.matching) / self.settings.temperature
         own = torch.arange(len(score), device=score.device)
         terms = {"audio_to_visual": cross_entropy(score, own), "visual_to_audio": cross_entropy(score.T, own)}

@@ -38,7 +38,7 @@ from torch.nn.functional import normalize
 
 from avnb.config import Settings, setting
 from avnb.data.clips import Batch, Recipe, mix_waveforms
-from avnb.devices import in_full_precision
+from avnb.devices import all_rows, chance, in_full_precision
 from avnb.models.base import Examples, Method, Phased, Query, Stage
 from avnb.networks.encoders import LiteProjection
 from avnb.networks.presets import RATE, eyes_and_ears
@@ -170,7 +170,7 @@ class MixAndLocalize(Phased, Method):
             again = rearrange(mirrored, "(g k) d h w -> g k d h w", k=k)
             total = cycle_loss(log_walk(phi, similarity(again, sounds).mT, tau))  # eq. 6
         elif objective == "correspondence":
-            total = mixed_correspondence_loss(pictures, sounds, tau)  # eq. 7
+            total = mixed_correspondence_loss(*all_rows(pictures, sounds), tau)  # eq. 7
         else:
             total = permutation_loss(phi)  # eq. 8
         return {"total": total, "cycle_accuracy": cycle_accuracy(walk)}
@@ -192,7 +192,9 @@ class MixAndLocalize(Phased, Method):
         start = torch.full(sources.shape[:2], time // 2, device=sources.device)
         if self.training:
             # Drawn on the CPU, so that a seed draws the same on every device.
-            start = torch.randint(earliest, max(time - window, earliest) + 1, start.shape).to(sources.device)
+            latest, clips = max(time - window, earliest), sources.shape[1]
+            drawn = chance(lambda graphs: torch.randint(earliest, latest + 1, (graphs, clips)), len(sources))
+            start = drawn.to(sources.device)
         place = (start[..., None] + torch.arange(window, device=sources.device)) % time
         first, second = sources[..., :window], sources.gather(2, place)
         return mix_waveforms(first, self.settings.sound), mix_waveforms(second, self.settings.sound)

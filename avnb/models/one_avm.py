@@ -43,6 +43,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from avnb.config import Settings, setting
 from avnb.data.clips import Batch, Recipe
+from avnb.devices import all_rows
 from avnb.errors import SettingsError
 from avnb.models.base import Method, Query, Stage
 from avnb.networks.encoders import LiteProjection
@@ -187,8 +188,8 @@ class OneAVM(Separator, Method):
         self, audio: Float[Tensor, "sounds heard"], visual: Float[Tensor, "pictures seen rows columns"]
     ) -> Float[Tensor, "sounds pictures"]:
         """Eq. 1: the cosine of the global vectors plus that of the local ones at the best position."""
-        a_glb, v_glb = self.global_vectors(audio, visual)
-        a_loc, v_loc = self.audio_heads["local"](audio), self.visual_heads["local"](visual)
+        local = self.audio_heads["local"](audio), self.visual_heads["local"](visual)
+        a_glb, v_glb, a_loc, v_loc = all_rows(*self.global_vectors(audio, visual), *local)
         best = all_cosines(a_loc, v_loc).amax(dim=(2, 3))
         return pair_cosines(a_glb, v_glb) + best
 
@@ -212,7 +213,7 @@ class OneAVM(Separator, Method):
         weights = None
         if self.settings.bin_weights == "loudness":
             weights = loudness_weights(mixture)[:, None]
-            weights = weights / weights.mean()
+            weights = weights / all_rows(weights.mean()[None]).mean()
         return binary_cross_entropy_with_logits(logits, targets, weights)
 
     def targets(self, sources: Float[Tensor, "pairs sources samples"]) -> Float[Tensor, "pairs sources bands frames"]:
@@ -235,11 +236,11 @@ class OneAVM(Separator, Method):
         self, audio: Float[Tensor, "batch heard"], blended: Float[Tensor, "pairs seen rows columns"]
     ) -> Float[Tensor, ""]:
         """Eq. 5: each blend finds either of its two sounds, at the best position, among those of the other blends."""
-        alpha, tau, pairs = self.settings.alpha, self.settings.temperature, len(blended)
-        sounds = self.audio_heads["mixed"](audio[: 2 * pairs])[:, None]
-        picture = self.visual_heads["mixed"](blended)[:, None]
+        alpha, tau = self.settings.alpha, self.settings.temperature
+        sounds = all_rows(self.audio_heads["mixed"](audio[: 2 * len(blended)])[:, None])
+        picture = all_rows(self.visual_heads["mixed"](blended)[:, None])
         first, second = (
-            multiple_instance_contrastive(half, picture, tau, both_directions=True) for half in sounds.split(pairs)
+            multiple_instance_contrastive(half, picture, tau, both_directions=True) for half in sounds.chunk(2)
         )
         return alpha * first + (1 - alpha) * second
 

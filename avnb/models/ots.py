@@ -23,6 +23,7 @@ from torch.nn.functional import softplus
 
 from avnb.config import Settings, setting
 from avnb.data.clips import Batch, Recipe
+from avnb.devices import all_rows
 from avnb.errors import SettingsError
 from avnb.models.base import AS_DSOL, QUICK, Method, Query, Stage
 from avnb.networks.losses import all_cosines, own_cosines
@@ -91,8 +92,8 @@ class OTS(Method):
     def match_all(
         self, heard: Float[Tensor, "batch heard"], seen: Float[Tensor, "batch seen rows columns"]
     ) -> Float[Tensor, "sounds pictures rows columns"]:
-        """Return the logits of l(g(a_i), f(v_j)): each sound against every picture of the batch."""
-        return self.scale * all_cosines(self.project_audio(heard), self.project_visual(seen))
+        """Return the logits of l(g(a_i), f(v_j)): each sound against every picture of the whole batch."""
+        return self.scale * all_cosines(*all_rows(self.project_audio(heard), self.project_visual(seen)))
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """DSOL's eq. 1, "loc"."""

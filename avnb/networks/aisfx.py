@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.functional import max_pool2d, normalize, relu
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from avnb.devices import full_precision
+from avnb.devices import dropped, full_precision
 from avnb.errors import DataError, SettingsError
 from avnb.networks.spectrograms import LogMel, mel_filterbank
 from avnb.paths import shown, whole_file
@@ -122,7 +122,7 @@ class AisfxEar(nn.Module):
             vectors = self._remembered(waveform) if waveform.device.type == "cpu" else self._hear(waveform)
             vectors = vectors.log1p()
             vectors = normalize(vectors - vectors.mean(dim=1, keepdim=True), dim=1)
-        return self.drop(self.scale(vectors))
+        return dropped(self.drop, self.scale(vectors))
 
     def remember(self, folder: Path) -> None:
         """Know what a file in ``folder`` says was heard before, and write there what is heard from now on."""

@@ -15,6 +15,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from avnb.devices import dropped
 from avnb.errors import SettingsError
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -213,7 +214,10 @@ class LiteProjection(nn.Module):
         )
 
     def forward(self, maps: Float[Tensor, "batch channels rows columns"]) -> Float[Tensor, "batch dim rows columns"]:
-        return self.mix(torch.cat([maps, *(mean(maps) for mean in self.around)], dim=1))
+        maps = torch.cat([maps, *(mean(maps) for mean in self.around)], dim=1)
+        for layer in self.mix:
+            maps = dropped(layer, maps) if isinstance(layer, nn.Dropout2d) else layer(maps)
+        return maps
 
 
 class SlimSound(nn.Module):

@@ -1,20 +1,24 @@
 """avnb-train: a training from the command line, of the same settings and in the same folder as its notebook's."""
 
 import argparse
+import os
 import sys
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from typing import Any
 
 from avnb.config import Settings, read_parameters
-from avnb.errors import answer
+from avnb.errors import AvnbError, answer
+
+LAST_WORD = 5.0  # seconds that the first of several processes has to say a sentence before the others say the same
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return 0, or 1 after a sentence on standard error that says what is wrong and what to do."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     said = _parser().parse_args(arguments)
-    return answer("avnb-train", arguments, lambda: _train(said.method, said.parameters))
+    return answer("avnb-train", arguments, lambda: _train_together(said.method, said.parameters))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -26,25 +30,42 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("method", help="avgn, ez_vsl, ...: the names that a wrong one is answered with")
     parser.add_argument(
         "-p", nargs=2, action="append", default=[], dest="parameters", metavar=("NAME", "VALUE"),
-        help="a setting, as papermill takes it for the notebook: -p dataset music -p epochs 3",
+        help="a setting, as papermill takes it for the notebook: -p dataset music -p epochs 3 -p devices 2",
     )  # fmt: skip
     return parser
+
+
+def _train_together(name: str, parameters: Iterable[Sequence[str]]) -> str:
+    """Train, as one of the processes that torchrun has started, or alone; return what the first of them says."""
+    try:
+        return _train(name, parameters)
+    except AvnbError:
+        if os.environ.get("RANK", "0") != "0":  # what all of them refuse is said once: the first one's end is theirs
+            time.sleep(LAST_WORD)
+        raise
 
 
 def _train(name: str, parameters: Iterable[Sequence[str]]) -> str:
     """Train, and return what there is now."""
     from avnb.datasets import open_data
+    from avnb.devices import first_before_others, process_number
     from avnb.models import METHODS
     from avnb.paths import shown
+    from avnb.training.processes import joined
     from avnb.training.trained import check_names, train
 
     check_names([name])
     kind = METHODS[name].SETTINGS
-    settings, store = open_data(read_parameters(kind, read_values(kind, parameters)))
-    print(store.report)
-    print(f"device {settings.device}, preset {settings.preset}")
-    _, run = train(settings, store)
-    return f"{len(run.history)} epochs, of which {run.best + 1} is kept: {shown(run.folder)}"
+    asked = read_parameters(kind, read_values(kind, parameters))
+    with joined():
+        first = process_number() == 0
+        with first_before_others():
+            settings, store = open_data(asked, progress=first)
+        if first:
+            print(store.report)
+            print(f"device {settings.device}, preset {settings.preset}")
+        _, run = train(settings, store, progress=first)
+    return f"{len(run.history)} epochs, of which {run.best + 1} is kept: {shown(run.folder)}" if first else ""
 
 
 def read_values(cls: type[Settings], parameters: Iterable[Sequence[str]]) -> dict[str, Any]:

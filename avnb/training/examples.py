@@ -18,6 +18,7 @@ from avnb.data.clips import Batch, RawBatch, Recipe
 from avnb.data.mixing import draw_partners, feature_name, make_batch, read_batch, shrunk
 from avnb.data.rows import DeviceRows, Rows
 from avnb.data.store import Store
+from avnb.devices import own_rows
 from avnb.errors import DataError, SettingsError
 from avnb.models.base import Method, Stage
 from avnb.networks.aisfx import AisfxEar
@@ -109,9 +110,11 @@ class Examples:
     ) -> Iterator[tuple[Int[np.ndarray, "batch clips"], Recipe, RawBatch]]:
         """Yield the mixtures of an epoch with what their batches are made of, on ``device``, made ahead by a thread.
 
-        A batch is to be used before the next one is asked for; see `avnb.data.ahead.ahead`.
+        A batch is to be used before the next one is asked for; see `avnb.data.ahead.ahead`. Of mixtures that processes
+        share, this one's own are read.
         """
-        jobs = self._announced(self.mixtures(stage, settings, place))
+        whole = self.mixtures(stage, settings, place)
+        jobs = self._announced((own_rows(mixture), recipe) for mixture, recipe in whole)
         with closing(ahead(jobs, lambda job, rows: self.read(*job, rows), device, self.kept)) as batches:
             for (mixture, recipe), raw in batches:
                 yield mixture, recipe, raw

@@ -19,13 +19,28 @@ from torch import Tensor
 
 from avnb.config import Settings
 from avnb.data.augment import augment
+from avnb.data.clips import Batch, Recipe
 from avnb.data.mixing import mixed
 from avnb.data.store import Store
-from avnb.devices import autocast, fastest, repeatable
+from avnb.devices import (
+    agreed,
+    autocast,
+    fastest,
+    first_before_others,
+    from_all,
+    process_count,
+    process_number,
+    repeatable,
+    shared_batches,
+    sum_of_all,
+)
 from avnb.errors import RunError
 from avnb.metrics.localization import average_precision, in_best_order, upsample
 from avnb.models.base import Method, Query, Stage, is_accuracy
+from avnb.networks.statistics import average_statistics
+from avnb.paths import shown
 from avnb.training.examples import Examples, gather_examples
+from avnb.training.processes import check_shares, done_by_the_first, together, whole_loss
 from avnb.training.runs import Run, saved_state
 
 WARM_UP = 0.1  # of a one-cycle schedule
@@ -37,25 +52,38 @@ def fit(method: Method, store: Store, run: Run, progress: bool = True) -> list[d
 
     Continues where ``run`` stands; leaves the weights of the epoch that counts, ``run.best``, in ``method``. Raises
     RunError on a loss that is not a number, naming the batch, and SettingsError on a batch larger than the split.
-    Ctrl-C keeps every finished epoch.
+    Ctrl-C keeps every finished epoch. With several processes all call it, with the same.
     """
     settings, stages = method.settings, method.stages()
     device = torch.device(settings.device)
     method.to(device, memory_format=torch.channels_last)
-    examples = gather_examples(method, store, progress)
+    if process_count() > 1:
+        check_shares(settings)
+    progress = progress and process_number() == 0
+    with first_before_others():
+        examples = gather_examples(method, store, progress)
     for stage in stages:
         examples.validation(stage, settings.seed)  # clips that cannot be mixed stop the run now, not in an hour
     plan = [(number, epoch) for number, stage in enumerate(stages) for epoch in range(stage.epochs)]
-    if len(run.history) < len(plan):
+    if agreed(len(run.history) < len(plan)):
         with run.alone():
+            together()
             run.reload()
+            _check_disk(run)
             run.note_data(store)
             _train(method, examples, run, plan, progress)
-            if examples.pool:
+            if examples.pool and process_number() == 0:
                 method.listen.write_down()
+            together()
     run.load_best(method)
     method.class_names = store.classes
     return run.history
+
+
+def _check_disk(run: Run) -> None:
+    """Raise RunError where a process does not see the run that the first one writes."""
+    if agreed(len(run.history)) != len(run.history) or not run.folder.exists():
+        raise RunError(f"{shown(run.folder)} is not the same for all processes; point AVNB_OUTPUTS to a shared disk.")
 
 
 def _train(method: Method, examples: Examples, run: Run, plan: list[tuple[int, int]], progress: bool) -> None:
@@ -70,10 +98,11 @@ def _train(method: Method, examples: Examples, run: Run, plan: list[tuple[int, i
         examples = examples.kept_on(torch.device(settings.device))
     if settings.compile:
         _compile(method)
+    loss = whole_loss(method)
     bar = tqdm(total=len(plan), initial=len(run.history), desc=settings.METHOD, unit="epoch", disable=not progress)
     try:
         for place in plan[len(run.history) :]:
-            row = {"epoch": len(run.history) + 1, **_epoch(method, examples, optimizer, place, bar)}
+            row = {"epoch": len(run.history) + 1, **_epoch(method, loss, examples, optimizer, place, bar)}
             # A stage begins where the one before ended, and is judged on other mixtures: its own best epoch counts.
             better = run.best is None or plan[run.best][0] != place[0] or _score(row) >= _score(run.history[run.best])
             run.save_epoch(method, optimizer, row, better or method.KEEPS == "last", at_once=False)
@@ -113,7 +142,12 @@ def _compile(method: Method) -> None:
 
 
 def _epoch(
-    method: Method, examples: Examples, optimizer: torch.optim.Optimizer, place: tuple[int, int], bar: Any
+    method: Method,
+    loss: Callable[[Batch], dict[str, Tensor]],
+    examples: Examples,
+    optimizer: torch.optim.Optimizer,
+    place: tuple[int, int],
+    bar: Any,
 ) -> dict[str, Any]:
     """Train an epoch of a stage, after what begins the stage, and return its row of the history."""
     settings, stages, (number, epoch) = method.settings, method.stages(), place
@@ -121,7 +155,7 @@ def _epoch(
     torch.manual_seed(_seed(settings.seed, number, epoch))
     if epoch == 0 and stage.begin is not None:
         told = replace(stage, recipes=stage.begin_with or stage.recipes)
-        stage.begin(partial(examples.batches, told, settings, (number, 0)))
+        done_by_the_first(method, partial(stage.begin, partial(examples.batches, told, settings, (number, 0))))
     started = time.perf_counter()
     steps = len(examples.train) // settings.batch_size
     first, last = _cycle(stages, number)
@@ -135,7 +169,7 @@ def _epoch(
         torch.cuda.reset_peak_memory_stats(device)
     kernels = repeatable(device, on_gpu=True) if settings.repeatable or device.type == "cpu" else fastest(device)
     with kernels:
-        terms = _train_epoch(method, examples, stage, optimizer, place, rate, bar)
+        terms = _train_epoch(method, loss, examples, stage, optimizer, place, rate, bar)
     row = {"stage": stage.name, **terms, **validate(method, examples, stage)}
     seconds = time.perf_counter() - started
     row["seconds"] = round(seconds, 2)
@@ -147,6 +181,7 @@ def _epoch(
 
 def _train_epoch(
     method: Method,
+    loss: Callable[[Batch], dict[str, Tensor]],
     examples: Examples,
     stage: Stage,
     optimizer: torch.optim.Optimizer,
@@ -159,25 +194,26 @@ def _train_epoch(
     steps, started = len(examples.train) // settings.batch_size, time.perf_counter()
     losses = Losses(device)
     method.train()
-    with closing(examples.batches_on(device, stage, settings, place)) as batches:
+    with shared_batches(settings.batch_size), closing(examples.batches_on(device, stage, settings, place)) as batches:
         for number, (mixture, recipe, raw) in enumerate(batches):
             batch = augment(mixed(raw, recipe), recipe, settings.crop, sound=not examples.pool)
             for group in optimizer.param_groups:
                 group["lr"] = rate(number) * group["faster"]
             with autocast(device):
-                terms = method.loss(batch)
+                terms = loss(batch)
             losses.add(terms, examples.store.ids[mixture[:3].flatten()])
             if device.type == "cpu" or number % ASKED_EVERY == 0 or number + 1 == steps:
                 if refused := losses.not_a_number():
                     raise RunError(_not_a_number(*refused, stage, place, settings))
                 if number % 5 == 0:
                     speed = (number + 1) * settings.batch_size / (time.perf_counter() - started)
-                    loss = terms["total"].item()
-                    told = f"batch {number + 1}/{steps}, loss {loss:.3f}, {speed:,.0f} pairs/s{_memory(device)}"
+                    now = terms["total"].item()
+                    told = f"batch {number + 1}/{steps}, loss {now:.3f}, {speed:,.0f} pairs/s{_memory(device)}"
                     bar.set_postfix_str(told)
             optimizer.zero_grad(set_to_none=True)
             terms["total"].backward()
             optimizer.step()
+    average_statistics(method)
     return losses.means()
 
 
@@ -220,8 +256,9 @@ class Losses:
         return None
 
     def means(self) -> dict[str, float]:
-        """Return the mean of each term over the batches."""
-        return {name: float(value) / self.steps for name, value in self.totals.items()}
+        """Return the mean of each term over the batches, and over the processes that shared them."""
+        count = self.steps * process_count()
+        return {name: float(sum_of_all(value)) / count for name, value in self.totals.items()}
 
 
 @torch.no_grad()
@@ -233,39 +270,49 @@ def validate(method: Method, examples: Examples, stage: Stage) -> dict[str, floa
     source whose class it does not name.
     """
     method.eval()
-    settings, device = method.settings, torch.device(method.settings.device)
-    losses, scores, named = [], [], []
-    shares: dict[str, list[float]] = {}  # what a method's loss calls an accuracy
-    judged = examples.store.has_truth(examples.val).all()
+    settings, parts = method.settings, []
+    judged = bool(examples.store.has_truth(examples.val).all())
     for recipe, mixtures in examples.validation(stage, settings.seed):
         size = min(settings.batch_size, len(mixtures))
-        for start in range(0, len(mixtures) - size + 1, size):
-            batch = examples.batch(mixtures[start : start + size], recipe, truth=bool(judged)).to(device)
-            with autocast(device):
-                terms = method.loss(batch)
-                losses.append(terms["total"].item())
-                for name in terms:
-                    if is_accuracy(name):
-                        shares.setdefault(name, []).append(terms[name].item())
-                maps = method.localize(Query.of(batch))
-                probabilities = method.recognize(batch.mixture)
-            if judged and probabilities is not None:
-                own = probabilities.topk(recipe.sources).indices
-                named.append((batch.source_classes[:, :, None] == own[:, None]).any(dim=2).flatten())
-            if judged:
-                maps = upsample(maps.float(), batch.truth.shape[-2:])
-                if "best_pairing" in method.CLASSES:
-                    order = in_best_order(maps, batch.truth)
-                    maps = maps[torch.arange(len(maps), device=maps.device)[:, None], order]
-                maps = maps.flatten(0, 1)
-                scores.append(average_precision(maps, batch.truth.flatten(0, 1)))
-    row = {"val_loss": float(np.mean(losses))}
-    row |= {f"val_{name}": 100 * float(np.mean(values)) for name, values in shares.items()}
+        parts += [(recipe, mixtures[start : start + size]) for start in range(0, len(mixtures) - size + 1, size)]
+    answers = []
+    for number in range(process_number(), len(parts), process_count()):
+        recipe, mixtures = parts[number]
+        answers.append((number, _answer(method, examples.batch(mixtures, recipe, truth=judged), recipe, judged)))
+    found = [answer for _, answer in sorted(from_all(answers), key=lambda numbered: numbered[0])]
+    row = {"val_loss": float(np.mean([answer["loss"] for answer in found]))}
+    row |= {f"val_{name}": 100 * float(np.mean([it[name] for it in found])) for name in found[0] if is_accuracy(name)}
     if judged:
-        row["val_ap"] = 100 * float(torch.cat(scores).nanmean())
-    if named:
-        row["val_ap_predicted"] = 100 * float((torch.cat(scores) * torch.cat(named)).nanmean())
+        scores = torch.cat([answer["scores"] for answer in found])
+        row["val_ap"] = 100 * float(scores.nanmean())
+    if judged and "named" in found[0]:
+        named = torch.cat([answer["named"] for answer in found])
+        row["val_ap_predicted"] = 100 * float((scores * named).nanmean())
     return row
+
+
+def _answer(method: Method, batch: Batch, recipe: Recipe, judged: bool) -> dict[str, Any]:
+    """Return a validation batch's "loss", what a method's loss calls an accuracy, and, ``judged``, its sources' APs.
+
+    These are "scores", and "named" is which sources are of a class that the method names.
+    """
+    device = torch.device(method.settings.device)
+    batch = batch.to(device)
+    with autocast(device):
+        terms = method.loss(batch)
+        maps, probabilities = method.localize(Query.of(batch)), method.recognize(batch.mixture)
+    said = {"loss": terms["total"].item()}
+    said |= {name: value.item() for name, value in terms.items() if is_accuracy(name)}
+    if judged and probabilities is not None:
+        own = probabilities.topk(recipe.sources).indices
+        said["named"] = (batch.source_classes[:, :, None] == own[:, None]).any(dim=2).flatten().cpu()
+    if judged:
+        maps = upsample(maps.float(), batch.truth.shape[-2:])
+        if "best_pairing" in method.CLASSES:
+            order = in_best_order(maps, batch.truth)
+            maps = maps[torch.arange(len(maps), device=maps.device)[:, None], order]
+        said["scores"] = average_precision(maps.flatten(0, 1), batch.truth.flatten(0, 1)).cpu()
+    return said
 
 
 def _cycle(stages: Sequence[Stage], number: int) -> tuple[int, int]:

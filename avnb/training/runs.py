@@ -27,11 +27,12 @@ from torch import Tensor, nn
 from avnb.config import Settings
 from avnb.data.locks import locked
 from avnb.data.store import Store
+from avnb.devices import agreed, process_number
 from avnb.errors import RunError
 from avnb.paths import outputs_dir, shown, whole_file
 from avnb.training.published import HUB, PARTS, SEAL, card, seal, upload
 
-NOT_PART_OF_THE_RESULT = ("device", "resume", "ablation", "sweep", "repeatable", "compile", "clips_on_gpu")
+NOT_PART_OF_THE_RESULT = ("device", "devices", "resume", "ablation", "sweep", "repeatable", "compile", "clips_on_gpu")
 SAID_BY_THE_FOLDER = ("dataset", "origin", "preset", "seed")  # of outputs/<method>/<benchmark>/<preset>-seed<seed>-...
 WRITTEN_SHARE = 9  # times what writing an epoch took are trained before the next is written
 TRAIN_ANEW = "If no process is training it now, delete its folder to train anew."
@@ -94,8 +95,12 @@ class Run:
     def alone(self) -> Iterator[None]:
         """Let one process at a time train the run; raise RunError in the second.
 
-        The lock is the system's, which takes it back when the process ends, however that ends.
+        The lock is the system's, which takes it back when the process ends, however that ends. Processes that train
+        together are one, of which the first holds the lock.
         """
+        if process_number():
+            yield
+            return
         with locked(self.folder / "lock") as free:
             if not free:
                 raise RunError(
@@ -116,7 +121,7 @@ class Run:
         mark = hashlib.sha256(json.dumps([asked, data], sort_keys=True).encode()).hexdigest()[:8]
         base = outputs_dir() / settings.METHOD / benchmark / f"{settings.preset}-seed{settings.seed}-{mark}"
         folders = (base if number == 1 else base.with_name(f"{base.name}-{number}") for number in count(1))
-        run = cls(next(it for it in folders if not it.exists() or (settings.resume and _agrees(it, settings))))
+        run = cls(agreed(next(it for it in folders if not it.exists() or (settings.resume and _agrees(it, settings)))))
         run._keep("settings.json", {"method": settings.METHOD, "benchmark": benchmark, **settings.as_dict()})
         return run
 
@@ -144,6 +149,9 @@ class Run:
         """
         number, before = len(self.history), dict(self._unwritten)
         best = number if better else self.best
+        if process_number():  # the first writes
+            self.history, self.best = [*self.history, row], best
+            return
         tensors = {f"weights-{number:04d}": saved_state(model), f"optimizer-{number:04d}": _flat(optimizer)}
         wanted = {*tensors, f"weights-{best:04d}"}
         self._unwritten = {name: value for name, value in before.items() if name in wanted} | tensors
@@ -211,6 +219,8 @@ class Run:
 
     def write_json(self, name: str, said: Any) -> None:
         """Write a JSON file of the run, whole or not at all; raise RunError where that cannot be."""
+        if process_number():  # the first writes
+            return
         path = self.folder / name
         with _writing(f"{shown(path)} cannot be written", MAKE_ROOM):
             _save_json(path, said)

@@ -18,7 +18,7 @@ from avnb.data.benchmarks import BENCHMARKS
 from avnb.data.folder import DatasetInfo
 from avnb.data.store import Store
 from avnb.datasets import locate, open_data, training_set
-from avnb.devices import pick_device
+from avnb.devices import first_before_others, pick_device
 from avnb.errors import RunError, SettingsError
 from avnb.models import METHODS
 from avnb.models.base import Method
@@ -61,7 +61,8 @@ def train(settings: Settings, store: Store, progress: bool = True) -> tuple[Meth
         learner, lessons = open_data(settings.of_training(other), progress)
         method, trained = train(learner, lessons, progress)
         run = Run.of(settings, store.name, store.digest)
-        run.borrow(trained)
+        with first_before_others():
+            run.borrow(trained)
         return method, run
     torch.manual_seed(settings.seed)
     method = METHODS[settings.METHOD](settings, len(store.classes))

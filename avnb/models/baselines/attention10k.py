@@ -28,6 +28,7 @@ from torch.nn.functional import normalize
 
 from avnb.config import Settings, setting
 from avnb.data.clips import Batch, Recipe
+from avnb.devices import rolled
 from avnb.errors import SettingsError
 from avnb.models.base import AS_DSOL, QUICK, Method, Query, Stage
 from avnb.networks.losses import FLOOR, own_cosines, pair_contrast
@@ -101,7 +102,7 @@ class Attention10k(Method):
         if len(batch) < 2:
             raise SettingsError("A mismatch takes a second clip: batch_size must be at least 2.")
         heard, seen = self.hear(batch.mixture), self.see(batch.frames, batch.features)
-        matched, mismatched = self.distance(heard, seen), self.distance(heard, seen.roll(-1, dims=0))
+        matched, mismatched = self.distance(heard, seen), self.distance(heard, rolled(seen, -1))
         if self.settings.objective == "ranked":
             total = ranking(matched, mismatched)
         else:

@@ -31,6 +31,7 @@ from torch.nn.functional import logsigmoid
 
 from avnb.config import setting
 from avnb.data.clips import Batch, Recipe
+from avnb.devices import all_rows
 from avnb.models.base import Examples, Phased, Query, Stage
 from avnb.models.baselines.sound_of_pixels import MixAndSeparate, MixAndSeparateSettings
 from avnb.networks.encoders import SlimSound, VggSound
@@ -146,10 +147,13 @@ class CCoL(Phased, MixAndSeparate):
         masks = self.logits(wanted, self.hear_bands(mixture)).sigmoid().unflatten(1, (ROOMS, -1))
         targets, weights = ratio_to_mixture(magnitudes, mixture), loudness_weights(mixture)
         terms = {"separation": separation_loss(masks, (mixed.detach() > 0).to(masks.dtype), targets, weights)}
+        if self.settings.released:  # what is chosen once for a batch is chosen for all of its rows
+            alone, other, mixed = all_rows(alone, other, mixed)
         if self.doing == CO_LEARNING:
             terms["co-learning"] = co_learning_loss(alone, other, mixed, self.settings.released) / 4
         else:
             apart = distances(masks.detach(), targets, weights)
+            apart = all_rows(apart) if self.settings.released else apart
             terms["cyclic"] = cyclic_loss(alone, other, mixed, apart, self.settings.released)
         return {"total": sum(terms.values()), **terms}
 

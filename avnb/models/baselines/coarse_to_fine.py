@@ -25,7 +25,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy,
 
 from avnb.config import Settings, setting
 from avnb.data.clips import Batch, Recipe
-from avnb.devices import in_full_precision, widened
+from avnb.devices import all_rows, in_full_precision, widened
 from avnb.models.base import QUICK, Examples, Method, Query, Stage
 from avnb.networks.nonnegative import nonnegative_pair
 from avnb.networks.spectrograms import CoarseToFineLogMel
@@ -106,13 +106,13 @@ class CoarseToFine(Method):
         terms = {
             "class_audio": binary_cross_entropy_with_logits(audio, batch.labels),
             "class_visual": binary_cross_entropy_with_logits(visual, visible),
-            "match": matching_loss(self.pairs(heard.mean(dim=1), seen.mean(dim=1))),
+            "match": matching_loss(self.pairs(*all_rows(heard.mean(dim=1), seen.mean(dim=1)))),
         }
         if self.aligning:
             vectors = self.project_audio(class_vectors(heard, self.audio_class.weight))
             others = self.project_visual(class_vectors(seen, self.visual_class.weight))
             active = (p.sigmoid() > self.settings.active for p in (audio, visual))
-            terms["align"] = alignment_loss(vectors, others, *active, margin=self.settings.margin)
+            terms["align"] = alignment_loss(*all_rows(vectors, others, *active), margin=self.settings.margin)
         return {"total": sum(terms.values()), **terms}
 
     def pairs(

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from avnb.config import Settings, setting
 from avnb.data.clips import Batch, Recipe
+from avnb.devices import rolled
 from avnb.errors import SettingsError
 from avnb.models.base import AS_DSOL, QUICK, Method, Query, Stage
 from avnb.networks.encoders import IMAGENET_MEAN, IMAGENET_STD, ResNetFrames
@@ -103,7 +104,7 @@ class DMC(Method):
         sources = self.settings.sources
         heard, _ = self.cluster(self.hear(batch.mixture), sources)
         seen, _ = self.cluster(self.see(batch.frames, batch.features).flatten(1, 2), sources + 1)
-        matched, mismatched = between(heard, seen), between(heard, seen.roll(-1, dims=0))
+        matched, mismatched = between(heard, seen), between(heard, rolled(seen, -1))
         total = pair_contrast(matched, mismatched, self.settings.margin)
         return {"total": total, "contrast": total}
 

@@ -24,6 +24,7 @@ from torch.nn.functional import one_hot
 
 from avnb.config import setting
 from avnb.data.clips import Batch, Recipe
+from avnb.devices import all_rows
 from avnb.models.base import Examples, Stage
 from avnb.models.baselines.lvs import LVS, LVSSettings, contrast
 from avnb.networks.losses import all_cosines, pair_cosines
@@ -71,7 +72,7 @@ class HardPos(LVS):
         """LVS's contrast; in the second stage each positive is the mean of four pairs."""
         if not self.taught:
             return super().loss(batch)
-        audio, visual = self(batch.frames, batch.mixture, batch.features)
+        audio, visual = all_rows(*self(batch.frames, batch.mixture, batch.features))
         looks, sounds = self.neighbours(batch)
         sounding, easy, background = self.scores(all_cosines(audio, visual))
         same = one_hot(sounds, len(sounds)).bool()
@@ -80,13 +81,14 @@ class HardPos(LVS):
         return {"total": total, "contrast": total}
 
     @torch.no_grad()
-    def neighbours(self, batch: Batch) -> tuple[Int[Tensor, " batch"], Int[Tensor, " batch"]]:
-        """Return which other clip of the batch looks, and which sounds, most like each, as the teacher sees them."""
+    def neighbours(self, batch: Batch) -> tuple[Int[Tensor, " clips"], Int[Tensor, " clips"]]:
+        """Return which other clip of the whole batch looks, and which sounds, most like each, to the teacher."""
         maps = batch.features
         if maps is None:
             maps = getattr(self.teacher, "trunk", self.trunk)(batch.frames)
         looks = self.teacher.last_stage(maps).mean(dim=(2, 3))
-        return nearest(looks), nearest(self.teacher.listen(self.spectrogram(batch.mixture)))
+        looks, sounds = all_rows(looks, self.teacher.listen(self.spectrogram(batch.mixture)))
+        return nearest(looks), nearest(sounds)
 
     def stages(self) -> list[Stage]:
         """LVS, then the same with neighbours."""

@@ -33,7 +33,7 @@ from torch.nn.functional import cross_entropy, normalize
 
 from avnb.config import Settings, setting
 from avnb.data.clips import Batch, Recipe
-from avnb.devices import in_full_precision
+from avnb.devices import all_rows, in_full_precision
 from avnb.models.base import QUICK, Method, Query, Stage
 from avnb.networks.losses import all_cosines, own_cosines, tri_map_scores
 from avnb.networks.nonnegative import nonnegative_pair
@@ -99,7 +99,7 @@ class LVS(Method):
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Eq. 5's contrast of each picture's sounding part with other sounds and with its own background."""
-        audio, visual = self(batch.frames, batch.mixture, batch.features)
+        audio, visual = all_rows(*self(batch.frames, batch.mixture, batch.features))
         sounding, easy, background = self.scores(all_cosines(audio, visual))
         total = contrast(sounding.diagonal(), easy, background, self.settings.temperature)
         return {"total": total, "contrast": total}

@@ -28,6 +28,7 @@ from torch.nn.functional import cross_entropy, normalize
 
 from avnb.config import Settings, setting
 from avnb.data.clips import Batch
+from avnb.devices import all_rows, dropped
 from avnb.models.base import QUICK, Query
 from avnb.models.ez_vsl import EZVSL
 from avnb.networks.losses import all_cosines, own_cosines
@@ -104,7 +105,7 @@ class SLAVC(EZVSL):
         spectrogram: Float[Tensor, "batch 1 bins time"],
     ) -> tuple[Heads, Heads]:
         """Return what these networks, the trained or the slow ones, make of a picture's features and a spectrogram."""
-        seen, heard = self.drop(maps), parts.listen(spectrogram)
+        seen, heard = dropped(self.drop, maps), parts.listen(spectrogram)
         audio = (parts.project_audio(heard), parts.attend_audio(heard))
         visual = (parts.project_visual(seen), parts.attend_visual(seen))
         return tuple(normalize(head, dim=1) for head in audio), tuple(normalize(head, dim=1) for head in visual)
@@ -127,10 +128,10 @@ class SLAVC(EZVSL):
         """Contrast "picture_to_slow_sounds" and "slow_picture_to_sounds" (or the sounds to the slow pictures)."""
         if self.training:
             self.follow()
-        audio, visual = self(batch.frames, batch.mixture, batch.features)
-        slow_audio, slow_visual = self.slow_vectors(batch)
+        audio, visual = (all_rows(*heads) for heads in self(batch.frames, batch.mixture, batch.features))
+        slow_audio, slow_visual = (all_rows(*heads) for heads in self.slow_vectors(batch))
         tau, both = self.settings.temperature, self.settings.both_directions
-        own = torch.arange(len(batch), device=batch.frames.device)
+        own = torch.arange(len(audio[0]), device=batch.frames.device)
         second = two_head_scores(slow_visual, audio, tau, over="pictures" if both else "sounds")
         terms = {
             "picture_to_slow_sounds": cross_entropy(two_head_scores(visual, slow_audio, tau), own),
