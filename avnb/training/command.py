@@ -17,6 +17,8 @@ LAST_WORD = 5.0  # seconds that the first of several processes has to say a sent
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return 0, or 1 after a sentence on standard error that says what is wrong and what to do."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if "RANK" in os.environ:  # what torch's processes warn each other of; read when torch is loaded
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     said = _parser().parse_args(arguments)
     return answer("avnb-train", arguments, lambda: _train_together(said.method, said.parameters))
 
@@ -51,12 +53,17 @@ def _train(name: str, parameters: Iterable[Sequence[str]]) -> str:
     from avnb.devices import first_before_others, process_number
     from avnb.models import METHODS
     from avnb.paths import shown
+    from avnb.training.launch import check_count, is_to_be_launched, run_processes
     from avnb.training.processes import joined
     from avnb.training.trained import check_names, train
 
     check_names([name])
     kind = METHODS[name].SETTINGS
     asked = read_parameters(kind, read_values(kind, parameters))
+    check_count(asked)
+    if is_to_be_launched(asked):
+        run_processes([name, *(text for pair in parameters for text in ("-p", *pair))], asked.devices)
+        return ""
     with joined():
         first = process_number() == 0
         with first_before_others():

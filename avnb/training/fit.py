@@ -40,6 +40,7 @@ from avnb.models.base import Method, Query, Stage, is_accuracy
 from avnb.networks.statistics import average_statistics
 from avnb.paths import shown
 from avnb.training.examples import Examples, gather_examples
+from avnb.training.launch import check_count, is_to_be_launched, launch
 from avnb.training.processes import check_shares, done_by_the_first, together, whole_loss
 from avnb.training.runs import Run, saved_state
 
@@ -57,6 +58,7 @@ def fit(method: Method, store: Store, run: Run, progress: bool = True) -> list[d
     settings, stages = method.settings, method.stages()
     device = torch.device(settings.device)
     method.to(device, memory_format=torch.channels_last)
+    check_count(settings)
     if process_count() > 1:
         check_shares(settings)
     progress = progress and process_number() == 0
@@ -65,7 +67,11 @@ def fit(method: Method, store: Store, run: Run, progress: bool = True) -> list[d
     for stage in stages:
         examples.validation(stage, settings.seed)  # clips that cannot be mixed stop the run now, not in an hour
     plan = [(number, epoch) for number, stage in enumerate(stages) for epoch in range(stage.epochs)]
-    if agreed(len(run.history) < len(plan)):
+    left = agreed(len(run.history) < len(plan))
+    if left and is_to_be_launched(settings):
+        launch(settings, store)
+        run.reload()
+    elif left:
         with run.alone():
             together()
             run.reload()

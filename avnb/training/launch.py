@@ -1,0 +1,93 @@
+"""``devices`` above 1: so many processes of avnb-train, started by torch's own launcher, whose run is then loaded."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import fields
+
+import numpy as np
+
+from avnb.config import Settings
+from avnb.data.store import Store
+from avnb.datasets import open_data
+from avnb.errors import RunError, SettingsError
+from avnb.training.processes import started_count
+
+
+def check_count(settings: Settings) -> None:
+    """Raise SettingsError where ``devices`` contradicts how many processes torchrun has started, or the machine."""
+    if settings.devices > 1 and started_count() not in (1, settings.devices):
+        raise SettingsError(
+            f"devices = {settings.devices}, and torchrun has started {started_count()} processes; leave devices out."
+        )
+    if settings.devices > 1 and settings.batch_size % (2 * settings.devices):
+        raise SettingsError(
+            f"batch_size = {settings.batch_size} cannot be shared among {settings.devices} devices: each takes an "
+            f"equal part of it, in pairs. Take a multiple of {2 * settings.devices}."
+        )
+
+
+def is_to_be_launched(settings: Settings) -> bool:
+    """Tell whether the settings ask for processes that are yet to be started."""
+    return settings.devices > 1 and started_count() == 1
+
+
+def launch(settings: Settings, store: Store) -> None:
+    """Train in ``settings.devices`` processes of avnb-train, and show here what the first of them says.
+
+    Raises RunError where one of them fails, after its own sentence, and SettingsError where ``store`` is not what the
+    data set's name opens: clips that were chosen in a notebook are not known to other processes.
+    """
+    _, named = open_data(settings, progress=False)
+    if named.classes != store.classes or not np.array_equal(named.kept, store.kept):
+        raise SettingsError(
+            f'devices = {settings.devices}: these are some of the clips of "{store.name}", chosen here, and other '
+            "processes open it by its name. Train on one device."
+        )
+    said = {entry.name: getattr(settings, entry.name) for entry in fields(settings)}
+    usual = {entry.name: entry.default for entry in fields(settings)}
+    told = [text for name, value in said.items() if value != usual[name] for text in ("-p", name, str(value))]
+    started = subprocess.Popen(
+        [sys.executable, "-m", "avnb.training", settings.METHOD, *told],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    try:
+        while piece := os.read(started.stdout.fileno(), 4096):
+            sys.stderr.write(piece.decode(errors="replace"))
+            sys.stderr.flush()
+        code = started.wait()
+    except BaseException:  # a notebook that is stopped stops them too; they keep their finished epochs
+        started.terminate()
+        started.wait()
+        raise
+    if code:
+        raise RunError(f"The {settings.devices} processes that train have ended early; their sentence stands above.")
+
+
+def run_processes(arguments: Sequence[str], count: int) -> None:
+    """Start ``count`` processes of ``avnb-train`` with these arguments on this machine, and wait until they end.
+
+    Raises RunError where one of them fails or is killed, which ends the others.
+    """
+    from torch.distributed.elastic.multiprocessing.api import DefaultLogsSpecs, SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count)))
+    config = LaunchConfig(
+        min_nodes=1, max_nodes=1, nproc_per_node=count, rdzv_backend="c10d", rdzv_endpoint="localhost:0",
+        run_id=f"avnb-{os.getpid()}", max_restarts=0, logs_specs=DefaultLogsSpecs(log_dir=os.devnull),
+    )  # fmt: skip
+    try:
+        elastic_launch(config, sys.executable)("-u", "-m", "avnb.training", *arguments)
+    except SignalException:
+        raise KeyboardInterrupt from None
+    except ChildFailedError as error:
+        number, failure = error.get_first_failure()
+        ended = f"was killed (signal {-failure.exitcode})" if failure.exitcode < 0 else "has failed, as it says above"
+        raise RunError(
+            f"Process {number + 1} of {count} {ended}; the others have been ended. The epochs that are written are "
+            "kept: run again, with any number of devices, to go on."
+        ) from None
