@@ -26,10 +26,11 @@ _whole = 0  # mixtures of the batch that processes share; 0 where each has its o
 
 def pick_device(name: str) -> str:
     """Return the device that ``name`` asks for; raise SettingsError where this machine has no such device."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and "LOCAL_RANK" in os.environ:  # under torchrun: a GPU for each process
+    gpus = name in ("auto", "cuda") and torch.cuda.is_available()
+    if gpus and "LOCAL_RANK" in os.environ:  # under torchrun: a GPU for each process
         name = f"cuda:{os.environ['LOCAL_RANK']}"
+    elif name == "auto":
+        return "cuda" if gpus else "cpu"
     try:
         device = torch.device(name)
     except RuntimeError:
