@@ -20,7 +20,7 @@ from avnb.training.runs import Run
 
 HERE = Path(__file__).parent
 TOLERANCE = 1e-12  # of the largest gradient of a stage: doubles, added up in another order
-WITHIN = 60.0  # seconds in which a death ends the others
+WITHIN = 60.0  # seconds in which a death ends the others, of which a busy machine takes a few
 EPOCHS = 25
 SETTINGS = {"dataset": "tiny", "preset": "quick", "epochs": EPOCHS, "batch_size": 8, "dim": 16, "device": "cpu"}
 SHORT = ["ez_vsl", *(text for name, value in SETTINGS.items() for text in ("-p", name, str(value)))]
