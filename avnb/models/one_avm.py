@@ -188,8 +188,9 @@ class OneAVM(Separator, Method):
         self, audio: Float[Tensor, "sounds heard"], visual: Float[Tensor, "pictures seen rows columns"]
     ) -> Float[Tensor, "sounds pictures"]:
         """Eq. 1: the cosine of the global vectors plus that of the local ones at the best position."""
-        local = self.audio_heads["local"](audio), self.visual_heads["local"](visual)
-        a_glb, v_glb, a_loc, v_loc = all_rows(*self.global_vectors(audio, visual), *local)
+        a_glb, v_glb = self.global_vectors(audio, visual)
+        a_loc, v_loc = self.audio_heads["local"](audio), self.visual_heads["local"](visual)
+        a_glb, v_glb, a_loc, v_loc = all_rows(a_glb, v_glb, a_loc, v_loc)
         best = all_cosines(a_loc, v_loc).amax(dim=(2, 3))
         return pair_cosines(a_glb, v_glb) + best
 
