@@ -42,7 +42,9 @@ def test_an_epoch_of_training(name, kept, compiled, standin, findings):
         synchronize()
         began = time.perf_counter()
         with fastest(device):
-            terms = training._train_epoch(method, examples, stage, optimizer, (0, epoch), lambda _: 1e-5, bar)
+            terms = training._train_epoch(
+                method, method.loss, examples, stage, optimizer, (0, epoch), lambda _: 1e-5, bar
+            )
         synchronize()
         seconds = time.perf_counter() - began
     rate = ROWS * STEPS / seconds
