@@ -45,6 +45,10 @@ class RunError(AvnbError):
     """A run directory or checkpoint that cannot be read, written or continued."""
 
 
+class RunInUseError(RunError):
+    """Another process is training the run."""
+
+
 def answer(command: str, arguments: Sequence[str], work: Callable[[], str]) -> int:
     """Print what a command's ``work`` says and return 0; or 1 after its sentence on standard error, 130 if stopped."""
     try:

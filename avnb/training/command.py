@@ -40,14 +40,14 @@ def _parser() -> argparse.ArgumentParser:
 def _train_together(name: str, parameters: Iterable[Sequence[str]]) -> str:
     """Train, as one of the processes that torchrun has started, or alone; return what the first of them says."""
     try:
-        return _train(name, parameters)
+        return train_by_name(name, parameters)
     except AvnbError:
         if os.environ.get("RANK", "0") != "0":  # what all of them refuse is said once: the first one's end is theirs
             time.sleep(LAST_WORD)
         raise
 
 
-def _train(name: str, parameters: Iterable[Sequence[str]]) -> str:
+def train_by_name(name: str, parameters: Iterable[Sequence[str]]) -> str:
     """Train, and return what there is now."""
     from avnb.datasets import open_data
     from avnb.devices import first_before_others, process_number

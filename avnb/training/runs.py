@@ -28,7 +28,7 @@ from avnb.config import Settings
 from avnb.data.locks import locked
 from avnb.data.store import Store
 from avnb.devices import agreed, process_number
-from avnb.errors import RunError
+from avnb.errors import RunError, RunInUseError
 from avnb.paths import outputs_dir, shown, whole_file
 from avnb.training.published import HUB, PARTS, SEAL, card, seal, upload
 
@@ -103,7 +103,7 @@ class Run:
             return
         with locked(self.folder / "lock") as free:
             if not free:
-                raise RunError(
+                raise RunInUseError(
                     f"{shown(self.folder)} is being trained by another process. Wait for it to end, or train with "
                     "resume = False, which takes a folder of its own."
                 )
