@@ -3,6 +3,7 @@
 import re
 import shlex
 import sys
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
 
 # What a terminal obeys instead of printing it, and what turns the direction of writing.
@@ -49,10 +50,15 @@ class RunInUseError(RunError):
     """Another process is training the run."""
 
 
-def answer(command: str, arguments: Sequence[str], work: Callable[[], str]) -> int:
-    """Print what a command's ``work`` says and return 0; or 1 after its sentence on standard error, 130 if stopped."""
+def answer(parser: ArgumentParser, arguments: Sequence[str] | None, work: Callable[[Namespace], str]) -> int:
+    """Read a command's arguments (None: the process's), print what its ``work`` says of them and return 0.
+
+    Returns 1 after its sentence on standard error, which says what is wrong and what to do, and 130 if stopped.
+    """
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    read = parser.parse_args(arguments)
     try:
-        if said := printable(work()):
+        if said := printable(work(read)):
             print(said)
     except AvnbError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
@@ -62,6 +68,6 @@ def answer(command: str, arguments: Sequence[str], work: Callable[[], str]) -> i
         print(printable(f"DataError: {where}cannot be read or written: {error.strerror or error}."), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(f"\nStopped. Continue with: {shlex.join([command, *arguments])}", file=sys.stderr)
+        print(f"\nStopped. Continue with: {shlex.join([parser.prog, *arguments])}", file=sys.stderr)
         return 130
     return 0

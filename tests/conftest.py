@@ -70,6 +70,13 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture
+def tiny(tiny_folder: Path, workspace: Path) -> Path:
+    """The tiny benchmark as data/tiny of a workspace."""
+    (workspace / "data" / "tiny").symlink_to(tiny_folder)
+    return workspace
+
+
 @pytest.fixture(scope="session")
 def tiny_store(tiny_folder: Path) -> Store:
     """The tiny benchmark's store: 64 x 64 pixels, one second at 8 kHz."""

@@ -58,7 +58,7 @@ def sealed(path: Path) -> dict[str, Any]:
     A file that was neither touched nor cut needs no reading to be known; one that was copied is known by its content.
     """
     about = os.stat(path)
-    return {"size": about.st_size, "mtime": about.st_mtime_ns, "checks": _checks(path)}
+    return {"size": about.st_size, "mtime": about.st_mtime_ns, "checks": checksums(path)}
 
 
 def is_intact(path: Path, seal: Any) -> bool:
@@ -67,12 +67,14 @@ def is_intact(path: Path, seal: Any) -> bool:
         about = os.stat(path)
         if about.st_size != seal["size"]:
             return False
-        return about.st_mtime_ns == seal["mtime"] or _checks(path) == seal["checks"]
+        return about.st_mtime_ns == seal["mtime"] or checksums(path) == seal["checks"]
     except (OSError, KeyError, TypeError):
         return False
 
 
-def _checks(path: Path) -> list[int]:
+def checksums(path: Path) -> list[int]:
+    """Return the checksums of a file's PARTs."""
+
     def check(begin: int) -> int:
         with open(path, "rb") as file:
             file.seek(begin)

@@ -10,9 +10,7 @@ from avnb.errors import SettingsError, answer
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return 0, or 1 after a sentence on standard error that says what is wrong and what to do."""
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
-    said = _parser().parse_args(arguments)
-    return answer("avnb-judge", arguments, lambda: _judge(said))
+    return answer(_parser(), arguments, _judge)
 
 
 def _parser() -> argparse.ArgumentParser:

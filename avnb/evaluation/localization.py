@@ -106,10 +106,9 @@ def evaluate(
         ]
         rows += rows_without_model(store, one, device)
     if has_silent(store, trial):
-        way = next(way for way in ways)
         unheard = replace(trial, subset=SILENT, parts=(), boxes=(1, 0), threshold_rule="none")
-        maps = answers.maps, ask(method, store, unheard, (way,), progress).maps
-        about = method.settings.METHOD, store, trial, answers.mixtures, maps, rules[0], device, way
+        maps = answers.maps, ask(method, store, unheard, ways[:1], progress).maps
+        about = method.settings.METHOD, store, trial, answers.mixtures, maps, rules[0], device, ways[0]
         rows += statement_rows(*about, training_of(method.settings))
     negatives = tuple(negatives)
     return rows + (negative_rows(method, store, trial, negatives, progress) if negatives else []), _shown(answers)

@@ -16,7 +16,7 @@ from avnb.evaluation.scores import true_places
 from avnb.evaluation.trials import Trial
 from avnb.metrics import trivial
 from avnb.metrics.localization import any_rule, area_under_curve, class_mean, in_best_order, upsample
-from avnb.metrics.protocols import ranked
+from avnb.metrics.protocols import Rule, ranked
 
 FITTED = "fitted"  # the rule of a trial whose threshold is chosen on validation clips
 CANDIDATES = tuple(f"min_max({number / 20:g})" for number in range(1, 20))
@@ -35,8 +35,7 @@ def overlaps(
     for part in chunks(len(mixtures), device):
         truth = true_places(store, mixtures[part], trial, torch.device(device))
         large = upsample(maps[part].to(device).float(), truth.shape[-2:])
-        values = ranked(large.flatten(0, 1), truth.flatten(0, 1), chosen)[1]
-        found.append(values.reshape(*truth.shape[:2], -1).cpu())
+        found.append(_of_each(large, truth, chosen))
     return torch.cat(found)
 
 
@@ -52,9 +51,14 @@ def overlaps_without_model(
         truth = true_places(store, mixtures[part], trial, torch.device(device))
         for name, values in found.items():
             maps = maps_without_model(name, truth, trial.tiles, chance)
-            each = ranked(maps.flatten(0, 1), truth.flatten(0, 1), chosen)[1]
-            values.append(each.reshape(*truth.shape[:2], -1).cpu())
+            values.append(_of_each(maps, truth, chosen))
     return {name: torch.cat(values) for name, values in found.items()}
+
+
+def _of_each(
+    maps: Float[Tensor, "batch sources H W"], truth: Float[Tensor, "batch sources H W"], rules: Sequence[Rule]
+) -> Overlaps:
+    return ranked(maps.flatten(0, 1), truth.flatten(0, 1), rules)[1].reshape(*truth.shape[:2], -1).cpu()
 
 
 def maps_without_model(
@@ -80,7 +84,12 @@ def has_validation(store: Store, trial: Trial) -> bool:
     return len(on_validation(trial).clips(store)) > 0
 
 
+def areas_under_curves(values: Overlaps) -> list[float]:
+    """Return the area under the success rates of the class means under each rule, in 0..1."""
+    return [area_under_curve(class_mean(values[..., number])) for number in range(values.shape[2])]
+
+
 def best_rule(values: Overlaps, rules: Sequence[str]) -> str:
     """Return the rule with the highest area under the success rates of the class means; the first of equals."""
-    areas = [area_under_curve(class_mean(values[..., number])) for number in range(len(rules))]
+    areas = areas_under_curves(values)
     return rules[areas.index(max(areas))]

@@ -46,10 +46,9 @@ NAMED = 50  # of each kind in the printed report; report.txt in the folder names
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return 0, or 1 after a sentence on standard error that says what is wrong and what to do."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    said = _parser().parse_args(arguments)
     command = shlex.join(["avnb-prepare", *arguments])
 
-    def work() -> str:
+    def work(said: argparse.Namespace) -> str:
         if said.importer == "merge":
             return merge(said.parts, said.out, command)
         options = Options(
@@ -59,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )  # fmt: skip
         return prepare(said.importer, options, said.out, said.workers, said.shard, command)
 
-    return answer("avnb-prepare", arguments, work)
+    return answer(_parser(), arguments, work)
 
 
 def prepare(

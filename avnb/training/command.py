@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import sys
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
@@ -16,11 +15,9 @@ LAST_WORD = 5.0  # seconds that the first of several processes has to say a sent
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return 0, or 1 after a sentence on standard error that says what is wrong and what to do."""
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
     if "RANK" in os.environ:  # what torch's processes warn each other of; read when torch is loaded
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-    said = _parser().parse_args(arguments)
-    return answer("avnb-train", arguments, lambda: _train_together(said.method, said.parameters))
+    return answer(_parser(), arguments, lambda said: _train_together(said.method, said.parameters))
 
 
 def _parser() -> argparse.ArgumentParser:

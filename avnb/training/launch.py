@@ -12,7 +12,7 @@ from avnb.config import Settings
 from avnb.data.store import Store
 from avnb.datasets import open_data
 from avnb.errors import RunError, SettingsError
-from avnb.training.processes import started_count
+from avnb.training.processes import check_parts, started_count
 
 
 def check_count(settings: Settings) -> None:
@@ -21,11 +21,8 @@ def check_count(settings: Settings) -> None:
         raise SettingsError(
             f"devices = {settings.devices}, and torchrun has started {started_count()} processes; leave devices out."
         )
-    if settings.devices > 1 and settings.batch_size % (2 * settings.devices):
-        raise SettingsError(
-            f"batch_size = {settings.batch_size} cannot be shared among {settings.devices} devices: each takes an "
-            f"equal part of it, in pairs. Take a multiple of {2 * settings.devices}."
-        )
+    if settings.devices > 1:
+        check_parts(settings.batch_size, settings.devices, "devices")
 
 
 def is_to_be_launched(settings: Settings) -> bool:

@@ -66,14 +66,19 @@ def together() -> None:
     sum_of_all(torch.zeros(1))
 
 
+def check_parts(batch_size: int, count: int, takers: str) -> None:
+    """Raise SettingsError where a batch has no equal parts, in pairs, for so many ``takers``."""
+    if batch_size % (2 * count):
+        raise SettingsError(
+            f"batch_size = {batch_size} cannot be shared among {count} {takers}: each takes an equal part of it, in "
+            f"pairs. Take a multiple of {2 * count}."
+        )
+
+
 def check_shares(settings: Settings) -> None:
     """Raise SettingsError where the batches of ``settings`` cannot be shared among the processes there are."""
     count = process_count()
-    if settings.batch_size % (2 * count):
-        raise SettingsError(
-            f"batch_size = {settings.batch_size} cannot be shared among {count} processes: each takes an equal part of "
-            f"it, in pairs. Take a multiple of {2 * count}."
-        )
+    check_parts(settings.batch_size, count, "processes")
     if torch.device(settings.device).type == "cuda" and settings.device != f"cuda:{os.environ['LOCAL_RANK']}":
         raise SettingsError(f'device = "{settings.device}" is one, and {count} processes take one each; leave it out.')
 

@@ -11,7 +11,6 @@ import json
 import math
 import time
 import warnings
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import count
@@ -25,6 +24,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from avnb.config import Settings
+from avnb.data.arrays import checksums
 from avnb.data.locks import locked
 from avnb.data.store import Store
 from avnb.devices import agreed, process_number
@@ -356,12 +356,8 @@ def load_weights(model: nn.Module, path: Path, method: str) -> None:
 
 
 def _check(path: Path) -> list[int]:
-    """Return a file's length and checksum."""
-    value = 0
-    with open(path, "rb") as file:
-        while piece := file.read(1 << 20):
-            value = zlib.crc32(piece, value)
-        return [file.tell(), value]
+    """Return a file's length and checksums."""
+    return [path.stat().st_size, *checksums(path)]
 
 
 def _read_history(path: Path) -> tuple[list[dict[str, Any]], int | None, dict[str, list[int]]]:

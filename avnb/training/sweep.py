@@ -46,9 +46,7 @@ class Ended:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return 0, or 1 where a training failed, or after a sentence that says what is wrong."""
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
-    said = _parser().parse_args(arguments)
-    return answer("avnb-sweep", arguments, lambda: _sweep(said))
+    return answer(_parser(), arguments, _sweep)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -23,6 +23,7 @@ from avnb.video.boxes import Box
 from avnb.video.reader import Media, SoundAround, frames, photo_frames, small_picture
 from avnb.video.shots import is_cut
 from avnb.video.unknown import doubtful
+from avnb.viewing.colours import readable
 
 if TYPE_CHECKING:
     import av
@@ -115,7 +116,7 @@ class Asker:
             likeliest = int(probability.mean(axis=0).argmax())
             self.heard.note(
                 "No class that the run knows is heard for sure: what sounds is none of them, or too much at once. "
-                f"The likeliest, {self.known[likeliest].replace('_', ' ')}, is shown."
+                f"The likeliest, {readable(self.known[likeliest])}, is shown."
             )
             return [likeliest]
         return sorted(order, key=lambda k: -probability[:, k].mean())

@@ -11,9 +11,7 @@ from avnb.errors import answer
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return 0, or 1 after a sentence on standard error that says what is wrong and what to do."""
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
-    said = _parser().parse_args(arguments)
-    return answer("avnb-localize", arguments, lambda: _localize(said))
+    return answer(_parser(), arguments, _localize)
 
 
 def _parser() -> argparse.ArgumentParser:

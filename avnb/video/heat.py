@@ -20,6 +20,7 @@ from avnb.errors import DataError
 from avnb.metrics.localization import upsample
 from avnb.video.decoding import Planes, layout_of, upright_planes
 from avnb.video.reader import Media
+from avnb.viewing.colours import readable
 
 if TYPE_CHECKING:
     import av
@@ -146,7 +147,7 @@ class HeatVideo:
         step, badges = 2 if self.layout == "yuv420p" else 1, []
         for name, (y, u, v) in zip(self.names, self.colours, strict=True):
             kinds = []
-            text = name.replace("_", " ")
+            text = readable(name)
             wide = int(font.getlength(text) + 0.7 * high) // 2 * 2 + 2
             for back, ink in (((40, 128, 128), (150, 128, 128)), ((y, u, v), (16 if y > 140 else 235, 128, 128))):
                 mask = Image.new("L", (wide, high))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from avnb.video.boxes import Box
+from avnb.viewing.colours import readable
 
 COLUMNS = ("time", "class", "x0", "y0", "x1", "y1", "score", "sounds", "heard", "shot")
 Span = tuple[float, float]  # seconds, from the first moment to the last
@@ -44,11 +45,11 @@ class Source:
     def sentence(self, width: int, height: int) -> str:
         """Return what is said of it: "violin sounds from 0.0 to 6.2 s, at the left"."""
         if not self.spans:
-            return f"{_spoken(self.name)} is not heard"
+            return f"{readable(self.name)} is not heard"
         down = _third((self.box[1] + self.box[3]) / 2 / height, "top", "bottom")
         across = _third((self.box[0] + self.box[2]) / 2 / width, "left", "right")
         place = " ".join(word for word in (down, across) if word)
-        return f"{_spoken(self.name)} sounds {_when(self.spans)}, {f'at the {place}' if place else 'in the middle'}"
+        return f"{readable(self.name)} sounds {_when(self.spans)}, {f'at the {place}' if place else 'in the middle'}"
 
 
 def read_rows(table: Path) -> list[Row]:
@@ -118,10 +119,6 @@ def as_json(rows: Sequence[Row]) -> dict[str, Any]:
 
 def _when(spans: Sequence[Span]) -> str:
     return " and ".join(f"from {begin:.1f} to {end:.1f} s" for begin, end in spans)
-
-
-def _spoken(name: str) -> str:
-    return name.replace("_", " ")
 
 
 def _third(share: float, low: str, high: str) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from avnb.paths import whole_file
 from avnb.video.summary import Row, cuts_of, sources_of, unknown_spans
-from avnb.viewing.colours import INK, class_colours
+from avnb.viewing.colours import INK, class_colours, readable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,7 +38,7 @@ def draw_timeline(rows: Sequence[Row], known: Sequence[str] = ()) -> "Figure":
     for cut in cuts_of(rows):
         axis.axvline(cut, color=INK, linewidth=0.8, linestyle=":")
     axis.set(xlabel="seconds", ylim=(len(lanes) - 0.5, -0.5), xlim=(times[0], times[-1] + step))
-    axis.set_yticks(range(len(lanes)), [name.replace("_", " ") for name in lanes])
+    axis.set_yticks(range(len(lanes)), [readable(name) for name in lanes])
     axis.spines[["top", "right"]].set_visible(False)
     return figure
 

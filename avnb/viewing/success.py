@@ -10,7 +10,8 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from avnb.metrics.localization import area_under_curve, class_mean, success_rate
+from avnb.evaluation.overlaps import areas_under_curves
+from avnb.metrics.localization import class_mean, success_rate
 from avnb.viewing.colours import INK, LINES, method_name, readable
 from avnb.viewing.plots import TITLE, subplots
 
@@ -154,7 +155,7 @@ def show_pairs(
 
 def areas_of(values: Float[Tensor, "mixtures sources rules"]) -> list[float]:
     """Return the AUC of the class means, in percent, under each rule."""
-    return [100 * area_under_curve(class_mean(values[..., number])) for number in range(values.shape[2])]
+    return [100 * area for area in areas_under_curves(values)]
 
 
 def _looks(names: Iterable[str]) -> dict[str, tuple[str, str]]:

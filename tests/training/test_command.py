@@ -17,13 +17,6 @@ PARAMETERS = {"dataset": "tiny", "preset": "quick", "epochs": 1, "batch_size": 8
 SHORT = [text for name, value in PARAMETERS.items() for text in ("-p", name, str(value))]
 
 
-@pytest.fixture
-def tiny(tiny_folder: Path, workspace: Path) -> Path:
-    """The tiny benchmark as data/tiny of a workspace."""
-    (workspace / "data" / "tiny").symlink_to(tiny_folder)
-    return workspace
-
-
 def test_command_trains_what_the_notebook_then_loads(tiny: Path, capsys, monkeypatch):
     assert main(["avgn", *SHORT]) == 0
     printed = capsys.readouterr().out

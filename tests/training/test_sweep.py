@@ -13,13 +13,6 @@ TINY = ["-p", "dataset", "tiny", "-p", "epochs", "1", "-p", "batch_size", "8", "
 
 
 @pytest.fixture
-def tiny(tiny_folder, workspace):
-    """A workspace whose data/tiny is the tiny benchmark."""
-    (workspace / "data" / "tiny").symlink_to(tiny_folder)
-    return workspace
-
-
-@pytest.fixture
 def here(monkeypatch):
     """Jobs are done in this process, one after the other."""
 

@@ -29,13 +29,6 @@ ROOT = Path(__file__).parents[2]
 SETTINGS = AVGNSettings(dataset="tiny", preset="quick", dim=16, epochs=2, batch_size=8, device="cpu").resolve("cpu")
 
 
-@pytest.fixture
-def tiny(tiny_folder: Path, workspace: Path) -> Path:
-    """The tiny benchmark as data/tiny of a workspace."""
-    (workspace / "data" / "tiny").symlink_to(tiny_folder)
-    return workspace
-
-
 def test_train_leaves_a_run_and_loads_it_the_next_time(tiny: Path, tiny_store: Store, monkeypatch):
     method, run = train(SETTINGS, tiny_store, progress=False)
     assert not method.training
