@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from avnb.errors import SettingsError
+from avnb.errors import SettingsError, printable
 from avnb.paths import shown, whole_file
 
 Rows = Sequence[Mapping[str, Any]]
@@ -101,5 +101,9 @@ def _as_latex(rows: Rows, about: Mapping[str, Any]) -> str:
 
 
 def latex_text(text: str) -> str:
-    """Return text as LaTeX prints it, whatever characters it has that mean something there."""
-    return re.sub(r"[\\~^&%$#_{}±†–]", lambda found: _LATEX[found[0]], text)
+    """Return text as LaTeX prints it, on one line, whatever characters it has that mean something there.
+
+    At the beginning of a row [ and * would belong to the end of the one before.
+    """
+    escaped = re.sub(r"[\\~^&%$#_{}±†–]", lambda found: _LATEX[found[0]], printable(re.sub(r"\s", " ", text)))
+    return re.sub(r"^ *([\[*])", r"{\1}", escaped)

@@ -165,7 +165,7 @@ def _run_of_frames(film: Film, times: Sequence[float]) -> Iterator[tuple[av.Vide
 def _decoded(film: Film, time: float) -> Iterator[tuple[av.VideoFrame, bool]]:
     """Yield the frames from the last keyframe before ``time`` on, and whether each is whole.
 
-    Where the file's index leads past ``time``, or its clock jumps, it is decoded from its beginning.
+    Where a jump leads past ``time`` or past all keyframes, or the clock jumps, it is decoded from its beginning.
     """
     if film.picture.codec_context.width * film.picture.codec_context.height > PIXELS:
         context = film.picture.codec_context
@@ -203,7 +203,7 @@ def _decoded(film: Film, time: float) -> Iterator[tuple[av.VideoFrame, bool]]:
                 yield frame, fine
             if late:
                 break
-        if not late:
+        if late is None:
             return
 
 
@@ -215,14 +215,6 @@ def samples_between(
     Decoding begins a little earlier, so that the decoder is in its stride, and what comes before ``start`` is cut off
     at the file's own rate: what is heard does not depend on how a release of FFmpeg jumps.
     """
-    if start > EARLIER and not film.jumps:
-        stream = film.sound
-        try:
-            film.container.seek(int((start - EARLIER + film.start) / stream.time_base), stream=stream)
-        except av.error.FFmpegError:
-            film.anew()
-    else:
-        film.anew()
     resampler, mixing = None, Mixing()
     try:
         for values, source_rate in _mono(film, start, end, mixing, dropped, name):
@@ -250,7 +242,7 @@ def _mono(
     expected: float | None = None  # when the next sample would be
     waiting: list[np.ndarray] = []
     held, rate = 0, 0
-    for frame, samples in without_padding(_sound_frames(film)):
+    for frame, samples in without_padding(_sound_from(film, start)):
         if held and (frame.sample_rate != rate or held >= rate):
             yield np.concatenate(waiting), rate
             waiting, held = [], 0
@@ -275,6 +267,22 @@ def _mono(
             break
     if held:
         yield np.concatenate(waiting), rate
+
+
+def _sound_from(film: Film, start: float) -> Iterator[av.AudioFrame]:
+    """Yield the frames of the sound from a little before ``start`` on; where a jump leads past it, all of them."""
+    if start > EARLIER and not film.jumps:
+        stream = film.sound
+        with suppress(av.error.FFmpegError):
+            film.container.seek(int((start - EARLIER + film.start) / stream.time_base), stream=stream)
+            frames = _sound_frames(film)
+            first = next(frames, None)
+            if first is not None and first.time is not None and first.time - film.start <= start:
+                yield first
+                yield from frames
+                return
+    film.anew()
+    yield from _sound_frames(film)
 
 
 def _sound_frames(film: Film) -> Iterator[av.AudioFrame]:

@@ -17,7 +17,7 @@ NONE = "none of these"
 
 def draw_timeline(rows: Sequence[Row], known: Sequence[str] = ()) -> "Figure":
     """Return the picture; ``known`` are all classes of the method, which have the colours of the film's heat."""
-    from matplotlib.figure import Figure
+    from avnb.viewing.figures import PlainFigure
 
     sources, unknown = sources_of(rows), unknown_spans(rows)
     names = [source.name for source in sources]
@@ -25,7 +25,7 @@ def draw_timeline(rows: Sequence[Row], known: Sequence[str] = ()) -> "Figure":
     times = sorted({row.seconds for row in rows})
     step = (times[-1] - times[0]) / (len(times) - 1) if len(times) > 1 else 1.0  # a moment stands for the time after it
     lanes = [*names, *([NONE] if unknown else [])]
-    figure = Figure(figsize=(9, 0.9 + LANE * len(lanes)), dpi=DPI, layout="constrained")
+    figure = PlainFigure(figsize=(9, 0.9 + LANE * len(lanes)), dpi=DPI, layout="constrained")
     axis = figure.add_subplot()
     for lane, source in enumerate(sources):
         own = [row for row in rows if row.name == source.name]

@@ -2,13 +2,16 @@
 
 import functools
 import itertools
+import re
 from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float
 
 from avnb.data.benchmarks import BENCHMARKS
+from avnb.errors import printable
 from avnb.papers import all_tables
+from avnb.paths import shortened
 
 Colour = tuple[float, float, float]  # red, green, blue in 0..1
 
@@ -82,8 +85,14 @@ def as_seen(rgb: Float[np.ndarray, "colours 3"]) -> Float[np.ndarray, "colours e
 
 
 def readable(name: str) -> str:
-    """Return the name of a class, a method or a geometry as a person writes it."""
-    return name.replace("_", " ")
+    """Return the name of a class, a method or a geometry as a person writes it: on one line, and not without end.
+
+    It is still anybody's text: what goes into a page is escaped there, and `avnb.viewing.figures` knows no formulas.
+
+    >>> readable("acoustic_guitar"), readable("two\\nlines")
+    ('acoustic guitar', 'two lines')
+    """
+    return shortened(printable(re.sub(r"[_\s]", " ", name)))
 
 
 IN_NO_TABLE = {"slavc": "SLAVC"}  # of the five papers

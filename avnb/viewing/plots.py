@@ -281,11 +281,17 @@ def class_legend(
 
 
 def subplots(rows: int, columns: int, panel: tuple[float, float], title: str = "") -> tuple[Any, np.ndarray]:
-    """Return a figure that is shown once and its panels [rows, columns], each of a size in inches, without ticks."""
+    """Return a figure that is shown once and its panels [rows, columns], each of a size in inches.
+
+    Its texts are never taken for formulas: see `avnb.viewing.figures`.
+    """
     import matplotlib.pyplot as plt
 
+    from avnb.viewing.figures import PlainFigure
+
     size = (panel[0] * columns, panel[1] * rows + (0.4 if title else 0))
-    figure, axes = plt.subplots(rows, columns, figsize=size, dpi=DPI, layout="constrained", squeeze=False)
+    look = {"figsize": size, "dpi": DPI, "layout": "constrained", "FigureClass": PlainFigure}
+    figure, axes = plt.subplots(rows, columns, squeeze=False, **look)
     if title:
         figure.suptitle(title, fontsize=TITLE + 1, color=INK)
     for axis in axes.flat:

@@ -17,6 +17,7 @@ from avnb.paths import project_root, shown
 from avnb.viewing.colours import readable
 
 if TYPE_CHECKING:
+    import pandas
     import pandas.io.formats.style
 
 RESULTS = "docs/results/seeds.json"  # in the project; written by tools/seeds.py
@@ -107,15 +108,34 @@ def _caption(rows: Sequence[Mapping[str, Any]], shared: Sequence[str], asked: bo
     return "; ".join(said) + "."
 
 
-def _styled(table: Any, caption: str) -> "pandas.io.formats.style.Styler":
+def plain_table(
+    table: "pandas.DataFrame", caption: str = "", digits: int = 1, empty: str = "–"
+) -> "pandas.io.formats.style.Styler":
+    """Return a table of numbers for a notebook; names, headings and the caption are text, whatever is in them.
+
+    Numbers that are no integers have so many ``digits``; ``empty`` stands for those that are missing.
+    """
     from pandas.io.formats.style import Styler
 
     class Table(Styler):
         """A styled table that a terminal can read."""
 
         def __repr__(self) -> str:
-            return f"{caption}\n{table.to_string()}" if len(table) else caption
+            return "\n".join(filter(None, (caption, table.to_string() if len(table) else "")))
 
+    mark = hashlib.sha256(f"{caption}{table.to_csv()}".encode()).hexdigest()[:8]  # the same HTML in every run
+    escaped = table.copy()
+    for axis in (escaped.index, escaped.columns):
+        axis.names = [name if name is None else html.escape(str(name)) for name in axis.names]  # pandas does not
+    style = Table(escaped, uuid=mark, cell_ids=False).format(precision=digits, na_rep=empty, escape="html")
+    if caption:
+        style.set_caption(html.escape(caption))
+    for axis in ("index", "columns"):
+        style.format_index(escape="html", axis=axis)
+    return style
+
+
+def _styled(table: Any, caption: str) -> "pandas.io.formats.style.Styler":
     groups = [group for group, _ in table.index]
     styles = [
         {"selector": "caption", "props": "caption-side: top; text-align: left; padding-bottom: .5em"},
@@ -131,9 +151,7 @@ def _styled(table: Any, caption: str) -> "pandas.io.formats.style.Styler":
             styles.append({"selector": f".row{number}:not(.level0)", "props": look})
         if number and groups[number - 1] != group:
             styles.append({"selector": f".row{number}", "props": "border-top: 1px solid #999"})
-    mark = hashlib.sha256(f"{caption}{table.to_csv()}".encode()).hexdigest()[:8]  # the same HTML in every run
-    style = Table(table, uuid=mark, cell_ids=False).set_table_styles(styles).set_caption(html.escape(caption))
-    return style.format(escape="html").format_index(escape="html")
+    return plain_table(table, caption).set_table_styles(styles)
 
 
 def _plain(key: str, value: Any) -> str:

@@ -132,7 +132,7 @@ def hover(
         "columns": _sheet_columns(len(clips)),
     }
     sheet = _contact_sheet(store, clips)
-    text = json.dumps(said, separators=(",", ":")).replace("</", "<\\/")
+    text = json.dumps(said, separators=(",", ":")).replace("<", "\\u003c")  # no name ends the script
     mark = page_mark("tsne-", text + sheet)
     return HTML(filled("tsne.html", MARK=mark, SCRIPT=filled("tsne.js", MARK=mark, SHEET=sheet, DATA=text)))
 

@@ -4,6 +4,7 @@ import json
 import os
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import soundfile
@@ -44,6 +45,28 @@ def test_whatever_is_read_is_used_and_the_rest_is_named(tmp_path):
     assert "passed over: 4" in report
     for name in ("f.mp4.part: of no kind", "read me: without a suffix", "pipe.mp4: is a pipe", "again: is a link to a"):
         assert f"cello/{name}" in report
+
+
+CONTAINERS = {
+    "ts": ("libx264", "aac"), "m2ts": ("libx264", "aac"), "mpg": ("mpeg2video", "mp2"), "avi": ("mpeg4", "libmp3lame"),
+    "flv": ("flv1", "libmp3lame"), "mkv": ("libx264", "aac"), "webm": ("libvpx", "libopus"), "mov": ("libx264", "aac"),
+    "wmv": ("wmv2", "libmp3lame"), "ogv": ("libtheora", "libvorbis"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("suffix", CONTAINERS)
+def test_every_picture_is_found_though_the_first_is_the_only_keyframe(tmp_path, suffix):
+    """A jump in an MPEG transport stream leads past its only keyframe, after which nothing can be decoded."""
+    if {name for name in CONTAINERS[suffix] if name not in av.codecs_available}:
+        pytest.skip(f"this build of FFmpeg does not write {' and '.join(CONTAINERS[suffix])}")
+    (tmp_path / "v/cello").mkdir(parents=True)
+    rate = 48_000 if suffix == "webm" else RATE
+    write(tmp_path / f"v/cello/a.{suffix}", 3.0, rate=rate, codecs=CONTAINERS[suffix], gop=1000)
+    report = run(tmp_path / "v", tmp_path / "out")
+    assert report.startswith("folder: 3 clips")
+    assert "broken" not in report
+    greys = [np.asarray(Image.open(tmp_path / "out" / row["file_name"])).mean() for row in rows(tmp_path / "out")]
+    assert greys == pytest.approx([40 + 4 * (number % 40) for number in (12, 37, 62)], abs=12)
 
 
 def test_a_broken_file_does_not_stand_before_a_good_one_of_its_name(tmp_path):
