@@ -12,7 +12,7 @@ right for both.
 import os
 import stat
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,13 +81,22 @@ def open_media(path: str | Path, **options: Any) -> "av.container.InputContainer
         raise DataError(f"it {why}")
     if int(av.__version__.partition(".")[0]) < 19:
         options["metadata_errors"] = "ignore"
-    # "file:" in front: else what stands before a colon in a file's name is taken for a protocol.
     whitelists = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}
-    return av.open(f"file:{os.path.abspath(path)}", container_options=whitelists, **options)
+    return av.open(local_file(path), container_options=whitelists, **options)
 
 
-def picture_stream(container: "av.container.InputContainer") -> "av.VideoStream | None":
+def local_file(path: str | Path) -> str:
+    """Return a path as FFmpeg takes it for a file, to read or to write.
+
+    Else what stands before a colon in its name is taken for a protocol.
+    """
+    return f"file:{os.path.abspath(path)}"
+
+
+def picture_stream(container: "av.container.InputContainer", empty: Container[int] = ()) -> "av.VideoStream | None":
     """Return the video stream that a player would show; no album cover, and none without pictures.
+
+    ``empty`` are the streams that are known to hold nothing, whatever the file says.
 
     Raises DataError where the pictures are the tiles of one.
     """
@@ -96,21 +105,21 @@ def picture_stream(container: "av.container.InputContainer") -> "av.VideoStream 
     streams = container.streams.video
     if any(found.disposition & Disposition.dependent for found in streams):
         raise DataError("it is a photo in tiles (HEIC), which are not put together; save it as JPEG or PNG")
-    return _preferred(found for found in streams if not found.disposition & Disposition.attached_pic)
+    return _preferred((found for found in streams if not found.disposition & Disposition.attached_pic), empty)
 
 
-def sound_stream(container: "av.container.InputContainer") -> "av.AudioStream | None":
+def sound_stream(container: "av.container.InputContainer", empty: Container[int] = ()) -> "av.AudioStream | None":
     """Return the audio stream that a player would play: one that can be decoded and is not empty, the default first."""
-    return _preferred(container.streams.audio)
+    return _preferred(container.streams.audio, empty)
 
 
-def _preferred(streams: Iterable[Any]) -> Any:
+def _preferred(streams: Iterable[Any], empty: Container[int]) -> Any:
     """Return the first of the streams that can be decoded (phones add some that only they understand), hold anything
     as far as the file says, and are there by default, as far as there is such a one.
     """
     from av.stream import Disposition
 
-    known = [found for found in streams if found.codec_context is not None]
+    known = [found for found in streams if found.codec_context is not None and found.index not in empty]
     filled = any(found.frames for found in known)
     rank = {found.index: (filled and not found.frames, not found.disposition & Disposition.default) for found in known}
     return min(known, key=lambda found: rank[found.index], default=None)

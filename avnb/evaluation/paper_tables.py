@@ -8,6 +8,8 @@ published order of two methods is not the order found here. Introduced in notebo
 import json
 import re
 import statistics
+import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from itertools import combinations
@@ -16,7 +18,6 @@ from typing import Any
 
 from avnb.config import Settings
 from avnb.data.benchmarks import BENCHMARKS, Protocol, printed_as
-from avnb.errors import RunError
 from avnb.evaluation.rows import ASKED, DECIBELS, IDEAL, needs_a_rule, training_of
 from avnb.metrics import trivial
 from avnb.models import METHODS
@@ -28,6 +29,11 @@ Cell = tuple[str, str]  # a benchmark as the paper names it, and a metric
 
 PUBLISHED, OWN, NO_MODEL = "published", "this project", "needs no model"
 DAGGER = "†"
+TEXTS, COUNTS = (
+    ("method", "benchmark", "subset", "geometry", "classes", "threshold_rule", "origin"),
+    ("sources", "clips"),
+)
+MORE_TEXTS = ("protocol", "truth", "trained")  # that a row may do without
 
 # Methods of print that are one of ours with other settings.
 ALSO: Mapping[str, tuple[str, Mapping[str, Any]]] = {
@@ -70,7 +76,7 @@ class Line:
 def read_runs(folder: Path | None = None) -> list[Judged]:
     """Return every row of every run's metrics.json under ``folder``, by default outputs/.
 
-    Raises RunError, naming the file, where one is damaged.
+    One that is damaged is passed over, with a warning that names it.
     """
     found = []
     for path in sorted((folder or outputs_dir()).glob("*/*/*/metrics.json")):
@@ -78,10 +84,21 @@ def read_runs(folder: Path | None = None) -> list[Judged]:
             said = json.loads(path.read_text(encoding="utf-8"))
             method = METHODS.get(path.parts[-4])
             settings = None if method is None else method.SETTINGS.from_dict(said["settings"])
-            found += [Judged(row, settings, path.parent.name) for row in said["rows"] if row["method"]]
-        except (ValueError, KeyError, TypeError) as error:
-            raise RunError(f"{shown(path)} is damaged ({error!r}); judge the run again, or delete it.") from None
+            found += [Judged(_checked(row), settings, path.parent.name) for row in said["rows"] if row["method"]]
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            why = f"{shown(path)} is damaged ({error!r}) and passed over; judge the run again, or delete it."
+            warnings.warn(why, stacklevel=2)
     return found
+
+
+def _checked(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a row that says how it was judged and holds numbers; raise ValueError where it is none."""
+    for name in (*TEXTS, *COUNTS, *row):
+        value = row.get(name)
+        kind = str if name in (*TEXTS, *MORE_TEXTS) else int if name in COUNTS else (int, float, type(None))
+        if not isinstance(value, kind) or (isinstance(value, int) and abs(value) > sys.maxsize):
+            raise ValueError(f"{name} = {value!r}"[:100])
+    return row
 
 
 # ---------------------------------------------------------------------------------------------------------- rebuilding

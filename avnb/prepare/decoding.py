@@ -56,18 +56,20 @@ class Film:
     """A file that is cut: its container, which is opened anew where it must be read from its beginning.
 
     ``length`` is how many seconds its sound lasts; of a file that may have been joined of several, or does not say how
-    long it is, that is what its packets say, and ``shifts`` how their times are moved. Raises DataError where there is
-    no sound.
+    long it is, that is what its packets say, and ``shifts`` how their times are moved; of several streams of a kind
+    they say which are ``empty``, where the header does not. Raises DataError where there is no sound.
     """
 
     def __init__(self, path: str, container: av.container.InputContainer) -> None:
         self.path, self.container = path, container
         self.shifts: dict[int, list[tuple[int, float]]] = {}
+        self.empty: frozenset[int] = frozenset()
         self.jumps, self.start = 0, (container.start_time or 0) / av.time_base
         if self.sound.rate < SLOWEST:
             raise DataError(f"its header says that its sound has {self.sound.rate} samples a second")
         said = _said_length(container, self.sound)
-        if JOINED.isdisjoint(container.format.name.split(",")) and said is not None:
+        told = JOINED.isdisjoint(container.format.name.split(",")) and said is not None
+        if told and not any(map(_says_nothing, (container.streams.video, container.streams.audio))):
             if said > LONGEST:
                 raise DataError(f"its header says that it lasts {said / 3600:,.0f} hours")
             self.length = said
@@ -76,17 +78,19 @@ class Film:
 
     def _pass_by(self) -> float:
         """Pass over all packets; return how long the sound lasts."""
-        clock = Clock(self.start)
-        sound = self.sound.index
-        used = [stream for stream in (picture_stream(self.container), self.sound) if stream is not None]
+        clock, streams = Clock(self.start), self.container.streams
+        used = [stream for stream in (*streams.video, *streams.audio) if stream.codec_context is not None]
         with suppress(av.error.FFmpegError):  # it breaks off
             for packet in self.container.demux(used):
                 if packet.size:
                     clock.pass_by(packet)
         self.jumps, self.shifts = clock.jumps, clock.shifts
-        if sound not in clock.ends:
+        self.empty = frozenset(stream.index for stream in used) - clock.counts.keys()
+        if self.empty.issuperset(stream.index for stream in streams.audio):
             raise DataError("its sound cannot be decoded")
         self.anew()
+        if (sound := self.sound.index) not in clock.ends:
+            raise DataError("its sound cannot be decoded")
         return clock.ends[sound] - self.start
 
     def anew(self) -> None:
@@ -96,11 +100,11 @@ class Film:
 
     @property
     def picture(self) -> av.video.stream.VideoStream | None:
-        return picture_stream(self.container)
+        return picture_stream(self.container, self.empty)
 
     @property
     def sound(self) -> av.audio.stream.AudioStream:
-        stream = sound_stream(self.container)
+        stream = sound_stream(self.container, self.empty)
         if stream is None:
             raise DataError("it has no sound")
         return stream
@@ -110,6 +114,12 @@ class Film:
         for other in self.container.streams:
             other.discard = Discard.default if other is stream else Discard.all
         return moved(self.container.demux(stream), self.shifts.get(stream.index, ()))
+
+
+def _says_nothing(streams: Sequence[av.stream.Stream]) -> bool:
+    """Tell whether there are several streams of a kind of which the file does not say how much they hold."""
+    known = [stream for stream in streams if stream.codec_context is not None]
+    return len(known) > 1 and not any(stream.frames for stream in known)
 
 
 def _said_length(container: av.container.InputContainer, stream: av.audio.stream.AudioStream) -> float | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float32
 
+from avnb.data.media_files import local_file
 from avnb.paths import whole_file
 
 Box = tuple[int, int, int, int]  # x0, y0, x1, y1, in pixels
@@ -52,7 +53,7 @@ def render_video(path: Path, names: tuple[str, str] = ("xylophone", "acoustic_gu
         for name, rng, when in zip(names, sound_rngs, PLAYING, strict=True)
     )
     sound = (0.9 * sound / np.abs(sound).max()).astype(np.float32)
-    with whole_file(Path(path)) as temporary, av.open(str(temporary), "w", format="mp4") as file:
+    with whole_file(Path(path)) as temporary, av.open(local_file(temporary), "w", format="mp4") as file:
         pictures = file.add_stream("libx264", rate=PER_SECOND, options={"crf": "26", "preset": "fast"})
         pictures.width, pictures.height, pictures.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         track = file.add_stream("aac", rate=RATE, layout="mono")

@@ -6,7 +6,7 @@ that begin again or jump are joined, so that a file is as long as what is in it,
 which may die of a file, and imports no torch.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -21,6 +21,7 @@ from avnb.data.media_files import (
     PIXELS,
     is_heif,
     is_photo,
+    local_file,
     open_media,
     picture_stream,
     read_picture,
@@ -193,7 +194,7 @@ def write_track(source: Source, target: str) -> None:
         layout = LAYOUTS.get(context.layout.nb_channels, "mono")
         rate = min(AAC_RATES, key=lambda known: abs(known - (context.sample_rate or 0)))
     try:
-        with av.open(target, "w", format="mp4") as file:
+        with av.open(local_file(target), "w", format="mp4") as file:
             track = file.add_stream("aac", rate=rate, layout=layout)
             done = 0
             for piece in sound(source, rate, layout):
@@ -212,7 +213,7 @@ def _copied(source: Source, target: str) -> bool:
         stream = container.streams[source.sound]
         if stream.codec_context.codec.canonical_name not in COPIED:
             return False
-        with av.open(target, "w", format="mp4") as file:
+        with av.open(local_file(target), "w", format="mp4") as file:
             track, written = file.add_stream_from_template(stream), 0
             for packet in _packets(container, stream, source):
                 if packet.dts is None or not packet.size:
@@ -252,8 +253,8 @@ def _timed(source: Source) -> Source:
             Progress.made()
             if packet.size:
                 clock.pass_by(packet)
-        filled = [stream for stream in seen if stream.index in clock.counts] or seen
-        picture, heard = (_chosen(container, find, filled) for find in (picture_stream, sound_stream))
+        empty = {stream.index for stream in seen} - clock.counts.keys() if clock.counts else ()
+        picture, heard = picture_stream(container, empty), sound_stream(container, empty)
         used = [stream.index for stream in (picture, heard) if stream is not None]
         ends = [clock.ends[index] for index in used if index in clock.ends]
         if ends:
@@ -273,17 +274,6 @@ def _timed(source: Source) -> Source:
             f"of more than {PAUSE:.0f} s left out."
         )
     return source
-
-
-def _chosen(container: Any, find: Any, filled: Sequence[Any]) -> Any:
-    """Return the stream that a player would take among those that hold anything."""
-    from types import SimpleNamespace
-
-    streams = SimpleNamespace(
-        video=[stream for stream in container.streams.video if stream in filled],
-        audio=[stream for stream in container.streams.audio if stream in filled],
-    )
-    return find(SimpleNamespace(streams=streams))
 
 
 def _measured(source: Source) -> Source:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 
-from avnb.data.media_files import open_media
+from avnb.data.media_files import local_file, open_media
 from avnb.errors import DataError
 from avnb.metrics.localization import upsample
 from avnb.video.decoding import Planes, layout_of, upright_planes
@@ -55,7 +55,7 @@ class HeatVideo:
         self.size = size = picture.size
         # 4:2:0 needs an even width and height; a video of an odd size keeps it, and all of its colour.
         self.layout = layout_of(size)
-        self.file = av.open(str(path), "w", format="mp4", options={"movflags": "faststart"})
+        self.file = av.open(local_file(path), "w", format="mp4", options={"movflags": "faststart"})
         self.file.metadata["comment"] = MARK + mark
         self.pictures = self.file.add_stream("libx264", options=dict(ENCODER))
         self.pictures.height, self.pictures.width = size

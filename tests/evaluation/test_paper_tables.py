@@ -8,7 +8,6 @@ import pytest
 
 from avnb import papers
 from avnb.data.benchmarks import BENCHMARKS
-from avnb.errors import RunError
 from avnb.evaluation.paper_tables import (
     DAGGER,
     NO_MODEL,
@@ -276,11 +275,19 @@ def test_the_csv_has_a_line_for_every_number_and_the_tex_balances(write, tmp_pat
         assert not re.search(r"(?<!\\)[%#]|(?<!\\)_", text.replace("booktabs", ""))
 
 
-def test_a_damaged_metrics_file_is_named(write):
-    folder = write("avgn", [{"AP": 61.0}])
-    (folder / "metrics.json").write_text('{"rows": [')
-    with pytest.raises(RunError, match=r"metrics\.json is damaged"):
-        read_runs()
+def test_a_damaged_metrics_file_is_named_and_the_others_are_read(write):
+    write("avgn", [{"AP": 61.0}])
+    path = write("ez_vsl", [{"AP": 60.0}]) / "metrics.json"
+    good = json.loads(path.read_text())
+    rows = [
+        good["rows"][0] | change
+        for change in ({"AP": "x"}, {"PIAP": {}}, {"origin": {}}, {"sources": 10**400}, {"subset": None})
+    ]
+    rows.append({name: value for name, value in good["rows"][0].items() if name != "benchmark"})
+    for text in ('{"rows": [', "[]", "{}", *(json.dumps(good | {"rows": [row]}) for row in (*rows, 3))):
+        path.write_text(text)
+        with pytest.warns(UserWarning, match=r"ez_vsl.*metrics\.json is damaged .* and passed over"):
+            assert [one.row["AP"] for one in read_runs()] == [61.0]
 
 
 def test_pairs_of_a_benchmarks_own_come_before_those_made_of_another_s_clips(write):

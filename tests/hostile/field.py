@@ -29,17 +29,26 @@ def write(
     gop: int = 12,
     picture: np.ndarray | None = None,
     container: dict[str, str] | None = None,
+    title: str = "",
+    default: int | None = None,
     **video_options: str,
 ) -> Path:
-    """Write a film of 25 pictures a second, each as grey as its number; ``start`` is its first time stamp."""
+    """Write a film of 25 pictures a second, each as grey as its number.
+
+    ``start`` is its first time stamp, ``default`` which of several sounds players play.
+    """
     sounds = [sine(seconds, rate)] if sound is None else [sound] if isinstance(sound, np.ndarray) else list(sound)
     with av.open(str(path), "w", options=container or {}) as file:
+        file.metadata["title"] = title
         video = file.add_stream(codecs[0], rate=25)
         video.height, video.width = (48, 64) if picture is None else picture.shape[:2]
         video.pix_fmt = "yuv420p"
         video.codec_context.gop_size = gop
         video.options = ({"preset": "ultrafast"} if codecs[0] == "libx264" else {}) | video_options
         tracks = [file.add_stream(codecs[1], rate=rate, layout=layout) for _ in sounds]
+        if default is not None:
+            for number, track in enumerate(tracks):
+                track.disposition = av.stream.Disposition.default if number == default else 0
         shift = round(start * 25)
         kind = tracks[0].codec_context.codec.audio_formats[0].name if tracks else ""
         for number in range(round(25 * seconds)):

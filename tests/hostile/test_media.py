@@ -43,8 +43,15 @@ LISTS = {
 NAMES = [
     "take:1.mp4", "http:127.0.0.1:{}?x.mp4", "tcp:127.0.0.1:{}.mp4", "file:other.mp4", "concat:secret.mp4|x.mp4",
     "subfile,,start,0,end,9,,:secret.mp4", "mmsh:127.0.0.1:{}.mp4", "rtsp:x.mp4", "data:video,mp4.mp4", "pipe:0.mp4",
-    "-i.mp4", "%03d.mp4", "a\nb.mp4", "\x1b[2J.mp4", "crypto:x.mp4", "cache:x.mp4", "*.mp4", "[1].mp4", "ünïcode ♫.mp4",
-]  # fmt: skip
+    "-i.mp4", "%03d.mp4", "a\nb.mp4", "\x1b[2J.mp4", "*.mp4", "[1].mp4", "ünïcode ♫.mp4",
+    *(f"{protocol}:127.0.0.1:{{}}.mp4" for protocol in (
+        "https", "ftp", "tls", "udp", "rtp", "srtp", "rtmp", "rtmps", "rtmpt", "mmst", "gopher", "gophers", "icecast",
+        "httpproxy", "srt", "rist", "zmq", "sftp", "ipfs", "ipns", "prompeg", "unix", "sctp",
+    )),
+    *(f"{protocol}:secret.mp4" for protocol in (
+        "async", "bluray", "cache", "concatf", "crypto", "fd", "hls", "md5", "subfile", "tee", "file,,",
+    )),
+]  # fmt: skip  # 51 names
 
 
 @pytest.fixture
@@ -73,7 +80,7 @@ def test_a_list_of_files_shows_no_other_file_and_asks_nobody(tmp_path, listener)
     port, asked = listener
     secret = write(tmp_path / "secret.mp4", 0.4)
     for name, text in LISTS.items():
-        for suffix in ("mp4", "m3u8", "png"):
+        for suffix in ("mp4", "m3u8", "png", "mkv", "wav", "mpd", "ts", "txt", "sdp", "ffconcat"):  # 110 lists
             path = tmp_path / f"{name}.{suffix}"
             path.write_text(text.format(secret, f"http://127.0.0.1:{port}"))
             for way in (look_at, lambda path: open_source(str(path))):
@@ -93,6 +100,30 @@ def test_a_file_is_a_local_file_whatever_it_is_called(tmp_path, listener, monkey
         assert len(list(frames(look_at(path)))) == 10
         open_source(str(path)).close()
     assert not asked
+
+
+def test_a_folder_is_a_folder_whatever_it_is_called(tmp_path, workspace, tiny_folder, listener, monkeypatch):
+    """What is written there is written by FFmpeg, too."""
+    port, asked = listener
+    (workspace / "data" / "tiny").symlink_to(tiny_folder)
+    duet(tmp_path / "a.mp4", 1)
+    monkeypatch.chdir(tmp_path)
+    for name in ("sub:dir", f"tcp:127.0.0.1:{port}"):
+        result = localize_video("a.mp4", Ear(), folder=name, progress=False, per_second=1.0)
+        assert {path.name for path in (tmp_path / name).iterdir()} == {"a-ear.mp4", "a-ear.csv", "a-ear.png"}
+        assert look_at(result.overlay).size is not None
+    assert not asked
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "avi", "mkv", "wmv"])
+def test_a_title_in_latin_1_is_no_obstacle(tmp_path, suffix):
+    """Honest files have titles that are no UTF-8."""
+    path = write(tmp_path / f"a.{suffix}", 1.0, codecs=("mpeg4", "libmp3lame"), title="caf#")
+    data = path.read_bytes()
+    assert b"caf#" in data or b"c\0a\0f\0#\0" in data
+    path.write_bytes(data.replace(b"caf#", b"caf\xe9").replace(b"c\0a\0f\0#\0", b"c\0a\0f\0\0\xd8"))
+    assert len(list(frames(look_at(path)))) == 25
+    open_source(str(path)).close()
 
 
 @pytest.mark.parametrize("codecs", [("libx264", "aac"), ("libx264", "pcm_s16le")])
