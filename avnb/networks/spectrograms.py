@@ -59,6 +59,10 @@ class FrontEnd(nn.Module):
         return f"rate={self.rate}, n_fft={self.n_fft}, hop={self.hop}"
 
 
+CROSSINGS = 6  # zeros of the resampling filter, to a side
+ROLL_OFF = 0.99  # of half the lower rate: where that filter cuts
+
+
 class Resampled(nn.Module):
     """A front end that is given waveforms at ``rate`` Hz and first brings them to its own rate."""
 
@@ -71,21 +75,20 @@ class Resampled(nn.Module):
 
 
 class Resample(nn.Module):
-    """Waveforms at ``rate`` Hz brought to ``new_rate``, low-pass filtered: torchaudio's filter and its numbers.
+    """Waveforms at ``rate`` Hz brought to ``new_rate``, low-pass filtered: the numbers of torchaudio's Resample.
+
+    Its filter is made here, since torchaudio loads beside one version of torch alone.
 
     In full precision also under autocast, whose half precision would drown quiet bins in noise, and in whole numbers
     that Python counts, at which torch.compile does not stop.
     """
 
     def __init__(self, rate: int, new_rate: int):
-        from torchaudio.transforms import Resample as Filter
-
         super().__init__()
         common = math.gcd(rate, new_rate)
         self.every, self.phases = rate // common, new_rate // common  # each ``every`` samples become ``phases``
-        made = Filter(rate, new_rate)
-        self.reach = made.width  # of the filter, to either side
-        self.register_buffer("kernel", made.kernel)
+        self.reach, kernel = windowed_sinc(self.every, self.phases)
+        self.register_buffer("kernel", kernel)
 
     def forward(self, waveform: Float[Tensor, "*batch time"]) -> Float[Tensor, "*batch samples"]:
         flat = waveform.reshape(-1, 1, waveform.shape[-1])
@@ -95,6 +98,22 @@ class Resample(nn.Module):
             samples = conv1d(flat, self.kernel.to(flat.dtype), stride=self.every)
         length = -(-self.phases * waveform.shape[-1] // self.every)
         return samples.mT.reshape(len(flat), -1)[:, :length].reshape(*waveform.shape[:-1], length)
+
+
+def windowed_sinc(every: int, phases: int) -> tuple[int, Float[Tensor, "phases 1 taps"]]:
+    """Return the filters that make ``phases`` samples of every ``every``, and how many samples they reach to a side.
+
+    Band-limited interpolation (Smith, "Digital Audio Resampling"; torchaudio's defaults): a sinc that cuts at 0.99 of
+    half the lower rate, under a Hann window of ``CROSSINGS`` zeros to a side. Made in float64 but for the phases,
+    which torchaudio divides in float32: with other roundings what was trained would hear other last bits.
+    """
+    cut = ROLL_OFF * min(every, phases)
+    reach = math.ceil(CROSSINGS * every / cut)
+    taps = torch.arange(-reach, reach + every, dtype=torch.float64) / every
+    times = torch.arange(0, -phases, -1)[:, None, None] / phases + taps
+    times = (cut * times).clamp(-CROSSINGS, CROSSINGS)
+    window = (torch.pi * times / CROSSINGS / 2).cos().square()
+    return reach, (times.sinc() * window * (cut / every)).float()
 
 
 def at_rate(front: FrontEnd, rate: int) -> nn.Module:

@@ -15,6 +15,7 @@ from avnb.networks.spectrograms import (
     LogMel,
     MixAndLocalizeLogMel,
     OneAvmLogMel,
+    Resample,
     inverse_stft,
     mel_filterbank,
     stft,
@@ -301,6 +302,18 @@ def test_hop_that_cannot_be_inverted_is_refused_in_a_sentence():
         SettingsError, match="hop of 300 samples cannot be inverted with windows of 512: take at most 256"
     ):
         inverse_stft(stft(torch.zeros(1, 8_000), 512, 300), 512, 300, 8_000)
+
+
+@pytest.mark.parametrize(
+    ("rate", "new_rate"), [(22_050, 8_000), (22_050, 11_025), (22_050, 16_000), (8_000, 22_050), (22_050, 44_100)]
+)
+def test_waveforms_come_to_another_rate_as_torchaudio_brings_them(rate, new_rate):
+    """Bit by bit, and so do the filters: runs that were trained with torchaudio's keep theirs."""
+    transforms = pytest.importorskip("torchaudio.transforms")
+    sound = torch.randn(2, 3 * rate // 10 + 7, generator=torch.Generator().manual_seed(rate))
+    ours = Resample(rate, new_rate)
+    assert torch.equal(ours.kernel, transforms.Resample(rate, new_rate).kernel)
+    torch.testing.assert_close(ours(sound), transforms.Resample(rate, new_rate)(sound), atol=0, rtol=0)
 
 
 def test_importing_audio_loads_no_audio_library():
