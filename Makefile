@@ -7,7 +7,7 @@ export JUPYTER_PLATFORM_DIRS := 1
 # Threads that wait for each other sleep soon: where other processes are busy, spinning takes what they wait for.
 export GOMP_SPINCOUNT ?= 3000
 
-.PHONY: demo ear test rehearsal smoke smoke-lowest lock notebooks notebook prose pictures seeds site lint format bench gpu fuzz clean
+.PHONY: demo ear test rehearsal smoke smoke-lowest lock notebooks notebook prose pictures colab seeds site lint format bench gpu fuzz clean
 
 $(BIN)/uv:
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 14) else f"avnb needs Python 3.11 to 3.13, this is {v[0]}.{v[1]}: make PYTHON=python3.12 ...")'
@@ -68,6 +68,10 @@ prose: $(VENV)/.installed
 # README's two pictures, from AVGN's finished run on the stand-in.
 pictures: $(VENV)/.installed
 	$(BIN)/python tools/readme_pictures.py
+
+# "Open in Colab" in every notebook, from the address in pyproject.toml: make colab REPOSITORY=https://github.com/you/avnb
+colab: $(VENV)/.installed
+	$(BIN)/python tools/colab_badges.py $(REPOSITORY)
 
 # What every method reaches with three seeds: docs/results/seeds.json and README's table. An hour on two cores.
 seeds: $(VENV)/.installed
