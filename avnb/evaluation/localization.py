@@ -6,6 +6,7 @@ First everything is asked, without the truth at hand; then everything is scored.
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -30,7 +31,11 @@ from avnb.evaluation.without_model import rows_without_model, rule_said
 from avnb.metrics.localization import any_rule, confidence, in_best_order, upsample
 from avnb.metrics.protocols import Rule
 from avnb.models.base import Method, Query
+from avnb.models.baselines.named import Named
+from avnb.networks.imagenet_names import imagenet_classes
 from avnb.training.runs import Run
+
+_by_name: "WeakKeyDictionary[Store, dict[tuple[Trial, str], list[dict[str, Any]]]]" = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -124,6 +129,8 @@ def judge(
 ) -> list[dict[str, Any]]:
     """Evaluate a method on several trials and write the run's metrics.json and maps; returns the rows of all trials.
 
+    On real clips `rows_by_name` stand beside it.
+
     Where papers print retrieval beside a trial's numbers, as on VGGSound-Music, its rows are written with them; not of
     a method without features, as a function from outside is.
     """
@@ -131,6 +138,7 @@ def judge(
     for trial in trials:
         found, shown = evaluate(method, store, trial, progress=progress)
         rows += found
+        rows += rows_by_name(store, trial, method.settings.device, progress) if found else []
         maps |= {f"{trial.key}/{name}": value for name, value in shown.items()}
         has_features = getattr(method.embed, "__func__", None) is not Method.embed
         if found and has_features and "IR-Acc" in printed_metrics(store.name, trial.subset):
@@ -139,6 +147,24 @@ def judge(
     run.write_json("metrics.json", said)
     run.save_maps(maps)
     return rows
+
+
+def rows_by_name(store: Store, trial: Trial, device: str = "cpu", progress: bool = True) -> list[dict[str, Any]]:
+    """Return the row of `Named`, which is not trained and does not hear: made once for a store and a trial.
+
+    There is none of drawn clips, and none where ImageNet has no name for any of the classes. Classes without one are
+    said.
+    """
+    if store.origin != "real" or not any(map(imagenet_classes, store.classes)):
+        return []
+    kept = _by_name.setdefault(store, {})
+    if (trial, store.truth) not in kept:
+        named = Named(store.classes, device=device)
+        if named.unnamed and progress and not kept:
+            print(f"named: ImageNet has no name for {', '.join(named.unnamed)}; there it is EZ-VSL's object prior")
+        rows, _ = evaluate(named, store, trial, progress=progress)
+        kept[trial, store.truth] = [row for row in rows if row["method"] == named.settings.METHOD]
+    return [dict(row) for row in kept[trial, store.truth]]
 
 
 # -------------------------------------------------------------------------------------------------------------- asking

@@ -11,6 +11,7 @@ from avnb.config import Settings
 from avnb.data.store import Store, published_truth
 from avnb.evaluation.trials import Trial
 from avnb.metrics import trivial
+from avnb.models.baselines.named import NamedSettings
 from avnb.networks.separation_masks import RULES
 
 # What a row says of how its numbers came about; all else in a row, but for "method" and "classes", is a number.
@@ -26,6 +27,7 @@ ASKED = {
 }  # fmt: skip
 
 WITHOUT_LEARNING = ("nmf", "rpca")  # what separates without training
+NO_TRAINING = (NamedSettings.METHOD,)  # what localizes real photographs without training
 IDEAL = tuple(f"ideal_{rule}" for rule in RULES)  # masks made of the true sources
 NO_MODEL = (*trivial.NAMES, *trivial.TILED, "flat", *IDEAL)
 DECIBELS = ("SDR", "SIR", "SAR", "SDR gain")

@@ -22,6 +22,7 @@ from avnb.devices import first_before_others, pick_device
 from avnb.errors import RunError, SettingsError
 from avnb.models import METHODS
 from avnb.models.base import Method
+from avnb.models.baselines.named import Named, NamedSettings
 from avnb.networks.encoders import filled_later
 from avnb.paths import shown
 from avnb.training.fit import fit
@@ -80,6 +81,7 @@ def load(name: str, dataset: str = "", device: str = "auto") -> Method:
     >>> avnb.load("avgn", "music")  # your own finished run  # doctest: +SKIP
     >>> avnb.load("outputs/avgn/music/paper-seed0-12ab34cd")  # a run's folder  # doctest: +SKIP
     >>> avnb.load("hf://user/name")  # what `Run.publish` put there, or into a folder  # doctest: +SKIP
+    >>> avnb.load("named", "music")  # what needs no training, about the data set's classes  # doctest: +SKIP
 
     Raises SettingsError where ``name`` is none of these, and RunError where there are no such weights, where a run of
     the method on ``dataset`` is not finished, or where a published file is not as it was published.
@@ -92,6 +94,8 @@ def load(name: str, dataset: str = "", device: str = "auto") -> Method:
     if (folder / "settings.json").exists():
         run = Run(folder.resolve())
         return load_method(run, run.data.get("classes") or locate(run.folder.parent.name).classes, device)
+    if name == NamedSettings.METHOD:
+        return Named(locate(dataset).classes if dataset else (), device=device)
     check_names([name])
     if not dataset:
         if not (SHIPPED / name / SEAL).exists():

@@ -18,6 +18,7 @@ from avnb.devices import autocast
 from avnb.errors import DataError, SettingsError
 from avnb.metrics.localization import confidence, upsample
 from avnb.models.base import Method, Query
+from avnb.models.baselines.named import Named
 from avnb.paths import shown
 from avnb.video.boxes import Box
 from avnb.video.reader import Media, SoundAround, frames, photo_frames, small_picture
@@ -34,6 +35,7 @@ Told = Callable[[str, float, float], None]  # what is done, how many seconds of 
 
 HEARD = 0.3  # the probability that a class must once reach to be a source: trained on few clips, none is sure
 SOUNDS = 0.5  # of a source's highest probability in the whole sound: where it reaches that, it is said to sound
+SEEN = 0.01  # the probability, ten times chance, from which a thing that is named is in the picture
 AT_ONCE = 4  # pictures that the network sees in one go
 BAR = "{desc}: {percentage:3.0f}%|{bar}| {n:.1f} of {total} s [{elapsed}<{remaining}]"
 SHOWN = 320  # pixels of the longer side of the pictures that a result holds
@@ -72,8 +74,13 @@ class Asker:
 
     @property
     def class_aware(self) -> bool:
-        """Whether the method's maps have names."""
+        """Whether the method hears classes, so that its maps have names."""
         return "predicted" in self.method.CLASSES
+
+    @property
+    def by_name(self) -> bool:
+        """Whether it hears nothing, but sees classes by their names."""
+        return isinstance(self.method, Named) and self.method.CLASSES == ("oracle",)
 
     def choose(self, classes: Sequence[str], sources: int, progress: bool | Told) -> None:
         """Choose the sources: those asked for, else what the whole sound holds; raise DataError where it is silent."""
@@ -83,6 +90,13 @@ class Asker:
             raise DataError(
                 f"{shown(self.heard.path)} is silent from beginning to end: there is nothing to localize. {why}".strip()
             )
+        self._check_known(classes)
+        if self.by_name:
+            if not classes:
+                raise SettingsError(f"{self.method.settings.METHOD} does not hear: say which classes to look for.")
+            self.names, self.asked = tuple(classes), torch.tensor([self.known.index(name) for name in classes])
+            self.least = np.full(len(classes), SEEN)
+            return
         if not self.class_aware:
             if classes:
                 raise SettingsError(f"{self.method.settings.METHOD} knows no classes, so none can be asked for.")
@@ -91,16 +105,19 @@ class Asker:
             self.asked, self.least = torch.zeros(number, dtype=torch.long), np.full(number, -np.inf)
             self.places = sources if number == 1 else 0
             return
-        for name in classes:
+        sure = np.maximum(HEARD, doubtful(self.method, self.shape.rate, self.shape.seconds))
+        chosen = [self.known.index(name) for name in classes] or self._most_heard(probability, sure, sources)
+        self.names, self.asked = tuple(self.known[k] for k in chosen), torch.tensor(chosen)
+        self.least = np.maximum(sure, SOUNDS * probability.max(axis=0))[chosen]
+
+    def _check_known(self, classes: Sequence[str]) -> None:
+        """Raise SettingsError for the first class that a method which knows classes does not know."""
+        for name in classes if self.class_aware or self.by_name else ():
             if name not in self.known:
                 known = ", ".join(self.known)
                 raise SettingsError(
                     f'The run knows no class "{name}".{did_you_mean(name, self.known)} It knows: {known}.'
                 )
-        sure = np.maximum(HEARD, doubtful(self.method, self.shape.rate, self.shape.seconds))
-        chosen = [self.known.index(name) for name in classes] or self._most_heard(probability, sure, sources)
-        self.names, self.asked = tuple(self.known[k] for k in chosen), torch.tensor(chosen)
-        self.least = np.maximum(sure, SOUNDS * probability.max(axis=0))[chosen]
 
     def _most_heard(
         self, probability: Float[np.ndarray, "moments classes"], sure: Float[np.ndarray, " classes"], sources: int
@@ -156,6 +173,8 @@ class Asker:
             maps = self._localize(torch.from_numpy(np.stack(seen)), heard)
             if self.class_aware:
                 scores = self._recognize(heard)[:, self.asked.numpy()]
+            elif self.by_name:
+                scores = self._see(torch.from_numpy(np.stack(seen)), heard)
             else:
                 scores = confidence(torch.from_numpy(maps)).numpy()
             audible = heard.abs().amax(dim=1).numpy() >= SILENCE
@@ -179,6 +198,8 @@ class Asker:
 
     def strengths(self, moment: Moment) -> Float[np.ndarray, " sources"]:
         """Return how much of each source's heat is shown: how likely it sounds, or whether anything does."""
+        if self.by_name:
+            return moment.sounds.astype(float)
         return moment.scores if self.class_aware else np.full(len(self.names), float(moment.heard))
 
     @property
@@ -203,10 +224,19 @@ class Asker:
     def _localize(
         self, seen: UInt8[Tensor, "batch 3 height width"], heard: Float[Tensor, "batch time"]
     ) -> Float[np.ndarray, "batch sources rows columns"]:
-        asked = self.asked.expand(len(seen), -1)
-        query = Query(*(value.to(self.device) for value in (seen, heard, asked)))
         with autocast(self.device):
-            return self.method.localize(query).float().cpu().numpy()
+            return self.method.localize(self._query(seen, heard)).float().cpu().numpy()
+
+    @torch.inference_mode()
+    def _see(
+        self, seen: UInt8[Tensor, "batch 3 height width"], heard: Float[Tensor, "batch time"]
+    ) -> Float[np.ndarray, "batch sources"]:
+        with autocast(self.device):
+            return self.method.seen(self._query(seen, heard)).float().cpu().numpy()
+
+    def _query(self, seen: UInt8[Tensor, "batch 3 height width"], heard: Float[Tensor, "batch time"]) -> Query:
+        asked = self.asked.expand(len(seen), -1)
+        return Query(*(value.to(self.device) for value in (seen, heard, asked)))
 
 
 @contextmanager

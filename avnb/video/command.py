@@ -23,8 +23,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("film", type=Path, help="a video or a photo")
     parser.add_argument("--sound", default="", help="a sound file, for a photo or a film without sound")
-    parser.add_argument("--method", default="avgn", help="a method whose weights come with avnb, a run's folder, or "
-                        "hf://user/name")  # fmt: skip
+    parser.add_argument("--method", default="avgn", help="a method whose weights come with avnb, a run's folder, "
+                        'hf://user/name, or "named": any of ImageNet\'s names among --classes')  # fmt: skip
     parser.add_argument("--dataset", default="", help="ask your own finished run of the method on this data set")
     parser.add_argument("--classes", default="", help="look for these, divided by commas; else the method chooses")
     parser.add_argument("--sources", type=int, default=2, help="at most so many sources, where the method chooses")

@@ -26,6 +26,7 @@ from avnb.data.locks import temporary_folder
 from avnb.datasets import locate
 from avnb.errors import DataError, RunError, SettingsError
 from avnb.models.base import Method
+from avnb.models.baselines.named import Named
 from avnb.paths import file_name, outputs_dir, shown, whole_file
 from avnb.video.apart import write_sources
 from avnb.video.asker import LAST, Asker, Moment, Told, progress_bar
@@ -66,7 +67,8 @@ class LocalizedVideo:
     ``overlay`` is the MP4, ``table`` the CSV and ``timeline`` the picture of who sounds when (None where none was asked
     for); ``rows`` are the CSV's, with every moment. ``size`` is the upright picture's (height, width); ``frames`` (RGB,
     at most 320 pixels a side), ``maps``, ``scores`` and ``seconds`` hold at most 160 of them, evenly spread. ``scores``
-    are the probabilities that the classes sound (0..1), or for a method without classes the maps' confidence.
+    are the probabilities that the classes sound (0..1; of "named", that they are seen), or for a method without classes
+    the maps' confidence.
     ``tracks`` are the separated sounds, where the method can: the sources', or for a method with one map "place 1" and
     so on. ``notes`` say what in the file was damaged or missing.
     """
@@ -126,8 +128,8 @@ def localize_video(
     """Find what sounds in a video, or in a photo with a ``sound`` file, and where it is.
 
     ``method`` is a trained network, or what `avnb.load` takes with ``dataset``: by its name alone, the weights that
-    come with avnb. ``classes`` are looked for where given; else the method chooses at most ``sources`` of its own from
-    the whole sound.
+    come with avnb, or "named", which was not trained and looks for any of ImageNet's names among ``classes``. These are
+    looked for where given; else the method chooses at most ``sources`` of its own from the whole sound.
     ``per_second`` pictures a second are looked at, each with the three seconds of sound around it. The MP4, the CSV
     (time, class, box in pixels of the upright picture, score, whether it sounds, whether anything does, shot) and a
     picture of who sounds when are written into ``folder``, by default outputs/videos; without ``film`` no MP4, without
@@ -149,7 +151,9 @@ def localize_video(
     else:
         picture = heard = held(video, sound, fps, rate)
     network = _network(method, dataset)
-    known = network.class_names or locate(network.settings.dataset).classes
+    if isinstance(network, Named) and classes and not network.class_names:
+        network = network.about(classes)
+    known = network.class_names or (() if isinstance(network, Named) else locate(network.settings.dataset).classes)
     asker = Asker(network, known, picture, heard, per_second)
     kept = _Kept()
     if not files or isinstance(picture, HeldMedia):

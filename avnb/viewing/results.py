@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from avnb.evaluation.rows import ASKED, DECIBELS, FROM_ZERO_TO_ONE, NO_MODEL, PROTOCOL
+from avnb.evaluation.rows import ASKED, DECIBELS, FROM_ZERO_TO_ONE, NO_MODEL, NO_TRAINING, PROTOCOL
 from avnb.papers import Row
 from avnb.paths import project_root, shown
 from avnb.viewing.colours import readable
@@ -42,7 +42,8 @@ def results_table(
         return _styled(pd.DataFrame(index=pd.MultiIndex.from_tuples([], names=["", "method"])), NOTHING)
     origins = {origin} if origin else {row["origin"] for row in rows if "origin" in row}
     untouched = [row for row in rows if row["method"] == "mixture"]  # what separation starts from
-    own = [row for row in rows if row["method"] not in (*NO_MODEL, "mixture")]
+    own = [row for row in rows if row["method"] not in (*NO_MODEL, *NO_TRAINING, "mixture")]
+    ready = [row for row in rows if row["method"] in NO_TRAINING]
     floor = [row for row in rows if row["method"] in NO_MODEL]
     differs = [key for key in PROTOCOL if len({row.get(key) for row in rows if key != "trained" or key in row}) > 1]
     asked = ["classes"] if any(row.get("classes", "none") != "none" for row in rows) else []
@@ -50,6 +51,7 @@ def results_table(
     published = "published" if origins <= {"real"} else f"published (not comparable: {' and '.join(sorted(origins))})"
     lines = [("not separated", row["method"], row) for row in untouched]
     lines += [("this project", row["method"], row) for row in own]
+    lines += [("needs no training", row["method"], row) for row in ready]
     lines += [("needs no model", CEILING.get(row["method"], row["method"]), row) for row in floor]
     lines += [(published, ", ".join(filter(None, (row.method, row.setting))), row.printed) for row in beside]
     metrics = dict.fromkeys(name for *_, row in lines for name in row if name not in {"method", "classes", *PROTOCOL})

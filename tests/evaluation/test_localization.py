@@ -472,7 +472,8 @@ def test_judging_writes_what_it_returns(seer, tiny_store, workspace):
     rows = judge(method, tiny_store, run, [SOLO, DUET], progress=False)
     said = json.loads((run.folder / "metrics.json").read_text())
     assert said == {"origin": "real", "settings": SETTINGS.as_dict(), "rows": rows}
-    assert [row["subset"] for row in rows] == ["solo"] * 6 + ["duet"] * 8
+    assert [row["subset"] for row in rows] == ["solo"] * 7 + ["duet"] * 9
+    assert [row["subset"] for row in rows if row["method"] == "named"] == ["solo", "duet"]  # the clips are real
     assert [found.folder for found in find_runs("avgn")] == [run.folder]
     maps = run.load_maps()
     classes, truth = maps["duet-side_by_side/classes"], method.batch.truth
