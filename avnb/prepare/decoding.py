@@ -32,7 +32,9 @@ NEAREST = 1 / 60  # seconds; half a frame at 30 a second, so that a time taken f
 SEEK_OVER = 5.0  # seconds without a wanted frame that are worth a jump to the next keyframe
 EARLIER = 0.5  # seconds before the first wanted sample at which decoding begins
 # What can be joined by writing one file behind the other, or tells its length by guessing: its packets are counted.
-JOINED = frozenset(["mpegts", "mpeg", "mpegvideo", "avi", "flv", "ogg", "asf", "mp3", "aac", "rm", "loas", "h264"])
+JOINED = frozenset(
+    ["mpegts", "mpeg", "mpegvideo", "matroska", "avi", "flv", "ogg", "asf", "mp3", "aac", "rm", "loas", "h264"]
+)
 GAP = 0.1  # seconds by which sound may be late before silence is put in its place
 LONGEST = 24 * 3600  # seconds; a broken header may promise years of sound, and a clip for each second of them
 

@@ -12,7 +12,7 @@ from avnb.data.build import read_frame, read_mask
 from avnb.data.media_files import read_picture
 from avnb.errors import DataError
 from avnb.prepare.decoding import read_picture as read_prepared
-from avnb.prepare.mask_files import read_mask_file
+from avnb.prepare.mask_files import read_mask_file, unpickle_array
 
 SEEN = np.zeros((40, 20, 3), np.uint8)  # as a person sees it: red above, blue below
 SEEN[:20, :, 0] = SEEN[20:, :, 2] = 255
@@ -169,3 +169,11 @@ def test_nothing_else_opens_a_picture_or_a_film():
         if path.name != "media_files.py":
             assert "Image.open(" not in text, path
             assert all('"w"' in line for line in text.splitlines() if "av.open(" in line), path
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("instructions", [b"(" * 200_000 + b"t" * 200_000, b"(" + b"()t" * 200_000, b"K\1" * 500_000])
+def test_a_pickle_without_end_is_given_up_soon(instructions):
+    """Every tuple is looked for from the top: without a limit 300 kB took a minute."""
+    with pytest.raises(DataError, match="not a pickled array"):
+        unpickle_array(b"\x80\2" + instructions + b".")
