@@ -230,13 +230,13 @@ def test_a_header_that_stretches_the_sound_to_hours_is_refused(tmp_path):
         clip_every_tick(tmp_path / "x.wav", tmp_path)
 
 
-def test_a_header_that_promises_years_is_refused(tmp_path):
+def test_a_header_that_promises_years_is_not_believed(tmp_path):
     data = bytearray(film(tmp_path / "x.webm", seconds=1).read_bytes())
     place = data.index(b"\x44\x89\x88") + 3  # the element that says how long the file is: a double, in milliseconds
     data[place : place + 8] = struct.pack(">d", 1e11)
     (tmp_path / "x.webm").write_bytes(data)
-    with pytest.raises(DataError, match="its header says that it lasts 27,778 hours"):
-        clip_every_tick(tmp_path / "x.webm", tmp_path)
+    path = str(tmp_path / "x.webm")
+    assert decoding.Film(path, decoding.open_source(path)).length == pytest.approx(1, abs=0.05)
 
 
 def clip_every_tick(path: Path, folder: Path) -> None:
