@@ -9,6 +9,7 @@ av 19 gives ``AVRational``, 0 where a file says nothing, and keeps such titles a
 right for both.
 """
 
+import functools
 import os
 import stat
 import threading
@@ -33,7 +34,7 @@ CONTAINERS = (
     "w64,wav,wtv,wv,xwma,yuv4mpegpipe"
 )
 # What Pillow may take a file for: all that it decodes itself. (EPS starts Ghostscript.)
-PICTURES = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
+PICTURES = ("JPEG", "PNG", "AVIF", "BMP", "DIB", "GIF", "JPEG2000", "MPO", "PPM", "TIFF", "WEBP")
 LOSSY = ("AVIF", "JPEG", "JPEG2000", "MPO", "WEBP")
 PIXELS = 89_478_485  # of a picture or a frame, as Pillow counts a bomb; a broken header may ask for any number
 FILMS_OF_JPEGS = (".mjpg", ".mjpeg")  # begin as a photo does
@@ -43,6 +44,7 @@ _HEIF = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1",
 _first_time = threading.Lock()
 
 
+@functools.cache
 def _formats() -> list[str]:
     """Return which of PICTURES this Pillow knows; its plugins are loaded by one thread, for all."""
     from PIL import Image
