@@ -132,6 +132,7 @@ def test_a_waveform_is_heard_once_and_known_from_the_file_later(stub, tmp_path):
     assert torch.equal(first, again)
     ear.write_down()
     later = AisfxEar().eval()
+    later.load_state_dict(ear.state_dict())
     later.remember(tmp_path)
     assert torch.equal(later(waveforms), first)
     assert later.network.heard == 0
@@ -175,11 +176,11 @@ def test_mixtures_come_from_a_pool_whose_sounds_come_again(stub, tiny_store):
     assert 1 < max(map(len, partners.values())) <= AisfxEar.POOL
 
 
-def test_a_run_keeps_the_scale_and_not_the_frozen_network(stub, tiny_folder, tiny_store, workspace):
+def test_a_run_keeps_the_head_and_not_the_frozen_network(stub, tiny_folder, tiny_store, workspace):
     (workspace / "data" / "tiny").symlink_to(tiny_folder)
     method, run = train(SETTINGS, tiny_store, progress=False)
     kept = saved_state(method)
-    assert "listen.scale.weight" in kept
+    assert {"listen.scale.weight", "listen.head.0.weight"} <= kept.keys()
     assert not any(name.startswith("listen.network") for name in kept)
     known = len(method.listen.known)
     assert known > 0
