@@ -11,7 +11,7 @@ from avnb.data.store import ClipShape, Store
 from avnb.devices import pick_device
 from avnb.errors import DataError, SettingsError
 from avnb.models import METHODS
-from avnb.paths import data_dir, shown
+from avnb.paths import data_dir, say_where, shown
 
 T = TypeVar("T", bound=Settings)
 
@@ -92,5 +92,6 @@ def locate(name: str, origin: str = "any", progress: bool = True) -> DatasetInfo
     if not (standin / "dataset.json").exists():
         from avnb.standin.build import render
 
+        say_where("The stand-in for MUSIC is rendered", standin, "AVNB_DATA")
         render(standin, progress=progress)
     return read_info(standin)

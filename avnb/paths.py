@@ -44,6 +44,18 @@ def outputs_dir() -> Path:
     return Path(os.environ.get("AVNB_OUTPUTS") or project_root() / "outputs").expanduser().resolve()
 
 
+def say_where(what: str, folder: Path, variable: str) -> None:
+    """Print that something is made in ``folder``, where nobody has said that it should be made there.
+
+    That is so where the working folder is in no checkout, and neither AVNB_ROOT nor ``variable`` names a place.
+    """
+    at_home = all((project_root() / marker).exists() for marker in ROOT_MARKERS)
+    if not at_home and not os.environ.get("AVNB_ROOT") and not os.environ.get(variable):
+        print(
+            f"{what} in {printable(folder.as_posix())}, since this is no checkout of avnb; {variable} names another place."
+        )
+
+
 def shown(path: Path) -> str:
     """Return ``path`` as it is printed: relative to the project, so that saved notebooks name no machine."""
     path = Path(path)

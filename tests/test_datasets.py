@@ -49,6 +49,19 @@ def test_music_without_data_is_the_stand_in_and_says_so(workspace, rendered):
     assert (info.origin, info.folder) == ("stand-in", workspace / "data" / "music-standin")
 
 
+def test_outside_of_a_checkout_it_is_said_where_something_is_made(tmp_path, rendered, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for variable in ("AVNB_DATA", "AVNB_ROOT"):
+        monkeypatch.delenv(variable, raising=False)
+    locate("music", progress=False)
+    assert f"is rendered in {tmp_path.as_posix()}/data/music-standin, since" in capsys.readouterr().out
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "pyproject.toml").touch()
+    (tmp_path / "data" / "music-standin" / "dataset.json").unlink()
+    locate("music", progress=False)
+    assert capsys.readouterr().out == ""
+
+
 def test_the_stand_in_is_rendered_once(workspace, rendered):
     assert locate("music") == locate("music")
     assert rendered == [workspace / "data" / "music-standin"]

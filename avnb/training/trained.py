@@ -24,7 +24,7 @@ from avnb.models import METHODS
 from avnb.models.base import Method
 from avnb.models.baselines.named import Named, NamedSettings
 from avnb.networks.encoders import filled_later
-from avnb.paths import shown
+from avnb.paths import say_where, shown
 from avnb.training.fit import fit
 from avnb.training.published import HUB, SEAL, SHIPPED, check_seal, download
 from avnb.training.runs import NOT_PART_OF_THE_RESULT, Run, find_runs, start_from
@@ -70,6 +70,7 @@ def train(settings: Settings, store: Store, progress: bool = True) -> tuple[Meth
     if start := getattr(settings, "init_from", ""):
         start_from(method, settings.METHOD, start)
     run = Run.of(settings, store.name, store.digest)
+    say_where(f"{settings.METHOD} has its run", run.folder, "AVNB_OUTPUTS")
     fit(method, store, run, progress)
     return method.eval(), run
 
