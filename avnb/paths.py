@@ -51,9 +51,8 @@ def say_where(what: str, folder: Path, variable: str) -> None:
     """
     at_home = all((project_root() / marker).exists() for marker in ROOT_MARKERS)
     if not at_home and not os.environ.get("AVNB_ROOT") and not os.environ.get(variable):
-        print(
-            f"{what} in {printable(folder.as_posix())}, since this is no checkout of avnb; {variable} names another place."
-        )
+        where = printable(folder.as_posix())
+        print(f"{what} in {where}, since this is no checkout of avnb; {variable} names another place.")
 
 
 def shown(path: Path) -> str:
