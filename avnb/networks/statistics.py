@@ -30,8 +30,10 @@ class SharedBatchNorm(_BatchNorm):
             self.running_mean.lerp_(mean.to(self.running_mean), self.momentum)
             self.running_var.lerp_(variance.to(self.running_var) * (count / max(1, count - 1)), self.momentum)
         shape = [1, -1, *[1] * (features.ndim - 2)]
-        scale = self.weight * (variance + self.eps).rsqrt()
-        return ((rows - mean.view(shape)) * scale.view(shape) + self.bias.view(shape)).to(features.dtype)
+        found = (rows - mean.view(shape)) * (variance + self.eps).rsqrt().view(shape)
+        if self.affine:
+            found = found * self.weight.view(shape) + self.bias.view(shape)
+        return found.to(features.dtype)
 
 
 def share_statistics(network: nn.Module) -> None:

@@ -37,12 +37,12 @@ class TinyUNet(nn.Module):
 class TinyLook(nn.Module):
     """Stands in for LiteProjection, without its chance and its surroundings."""
 
-    def __init__(self, channels: int, dim: int) -> None:
+    def __init__(self, channels: int, dim: int, width: int) -> None:
         super().__init__()
         self.layer = nn.Conv2d(channels, dim, 1)
 
     def forward(self, maps: Tensor) -> Tensor:
-        return 8 * self.layer(maps)
+        return 4 * self.layer(maps)  # and what the maps say is doubled (PEAK)
 
 
 class TinyGroundingSound(nn.Module):

@@ -13,7 +13,13 @@ from tiny_methods import dot, sigmoid
 
 from avnb.data.clips import Recipe
 from avnb.models.base import Query, Separates
-from avnb.models.baselines.sound_of_pixels import SoundOfPixels, SoundOfPixelsSettings, mask_loss, pixel_energy
+from avnb.models.baselines.sound_of_pixels import (
+    PEAK,
+    SoundOfPixels,
+    SoundOfPixelsSettings,
+    mask_loss,
+    pixel_energy,
+)
 from avnb.networks.separation_masks import HIGHEST_RATIO, apply_masks
 from avnb.networks.spectrograms import stft
 
@@ -119,6 +125,18 @@ def test_a_picture_that_is_alike_everywhere_has_the_same_energy_everywhere_and_i
         waveform = method.resampled(batch.mixture[:1])
         pooled = method.masks(seen.amax(dim=(2, 3))[:, None], waveform)
         torch.testing.assert_close(method.masks(seen[:, None, :, 0, 0], waveform), pooled)
+
+
+def test_what_pictures_say_is_spread_over_the_batch_in_training_and_in_the_end_its_maximum_is_the_maps(build):
+    method, batch = build().train(), random_rooms(6)
+    peaks = method.wanted_by(batch).flatten(0, 1)
+    torch.testing.assert_close(peaks.mean(dim=0), torch.zeros(3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(peaks.std(dim=0, correction=0), torch.full((3,), PEAK), rtol=0.1, atol=0)  # but for the norm's epsilon
+    method.eval()
+    with torch.no_grad():
+        seen = method.see(batch.frames).amax(dim=(2, 3))
+        torch.testing.assert_close(method.wanted_by(batch).flatten(0, 1), seen)
+        torch.testing.assert_close(method.wanted(batch.frames[None])[0], seen)
 
 
 def test_masks_of_ones_return_the_mixture():

@@ -143,7 +143,7 @@ class CCoL(Phased, MixAndSeparate):
             return {"total": value, "grounding": value}
         mixed = self.sounds(heard[:, 2, None, None].expand(*seen.shape[:3], -1), seen)  # a_m with every object
         magnitudes, mixture = self.bands(sources)
-        wanted = rearrange(self.look(maps).amax(dim=(2, 3)), "(b n) k -> b n k", b=len(clips))
+        wanted = rearrange(self.peaks(maps), "(b n) k -> b n k", b=len(clips))
         masks = self.logits(wanted, self.hear_bands(mixture)).sigmoid().unflatten(1, (ROOMS, -1))
         targets, weights = ratio_to_mixture(magnitudes, mixture), loudness_weights(mixture)
         terms = {"separation": separation_loss(masks, (mixed.detach() > 0).to(masks.dtype), targets, weights)}

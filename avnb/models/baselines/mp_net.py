@@ -52,7 +52,7 @@ class MPNetSettings(MixAndSeparateSettings):
     METHOD: ClassVar[str] = "mp_net"
     PRESETS: ClassVar = {
         "quick": {
-            "epochs": 4, "plus_epochs": 1, "batch_size": 8, "learning_rate": 2e-4, "weight_decay": 0.01,
+            "epochs": 5, "plus_epochs": 1, "batch_size": 8, "learning_rate": 4e-4, "weight_decay": 0.01,
             "schedule": "one_cycle", "channels": 16, "cut": "soft", "sharing": "softmax",
         },
         "paper": {
@@ -86,7 +86,7 @@ class MPNet(Phased, MixAndSeparate):
         """Leave Minus as it is while Plus alone is trained."""
         super().train(mode)
         if self.doing == PLUS:
-            for network in (self.trunk, self.look, self.unet):
+            for network in (self.trunk, self.look, self.unet, *filter(None, [self.peak_norm])):
                 network.eval()
         return self
 
