@@ -28,7 +28,7 @@ from typing import ClassVar
 
 import torch
 from einops import einsum, rearrange
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import (
     binary_cross_entropy_with_logits,
@@ -46,6 +46,7 @@ from avnb.devices import all_rows, in_full_precision, own_rows, widened
 from avnb.models.base import QUICK, Method, Query, Stage
 from avnb.networks.losses import cosine_maps, multiple_instance_contrastive
 from avnb.networks.presets import EARS, eyes_and_ears, projection
+from avnb.networks.shapes import Features, Frames, Sound
 from avnb.networks.spectrograms import LinearLogSpectrogram
 
 HELD = 2**25  # numbers of a product that are held at once (128 MB); what is larger is computed in parts
@@ -139,10 +140,7 @@ class AVGN(Method):
         return self.settings.class_tokens or self.settings.grouping
 
     def forward(
-        self,
-        frames: Shaped[Tensor, "batch 3 height width"],
-        mixture: Float[Tensor, "batch time"],
-        features: Float[Tensor, "batch channels rows columns"] | None = None,
+        self, frames: Frames, mixture: Sound, features: Features | None = None
     ) -> tuple[
         Float[Tensor, "batch dim"],
         Float[Tensor, "batch dim rows columns"],

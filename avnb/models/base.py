@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from avnb.config import Settings
 from avnb.data.clips import Batch, Recipe
+from avnb.networks.shapes import Features, Frames, Sound, SourceFeatures, SourceFrames, SourceSounds
 
 Examples = Callable[[], Iterable[tuple[Any, Recipe, Batch]]]  # an epoch's mixtures, recipes and batches
 Ablations = Mapping[str, Mapping[str, Mapping[str, Any]]]
@@ -59,9 +60,7 @@ class Trunk(Protocol):
     stride: int
     frozen: bool
 
-    def __call__(
-        self, frames: Shaped[Tensor, "batch 3 height width"]
-    ) -> Float[Tensor, "batch channels rows columns"]: ...
+    def __call__(self, frames: Frames) -> Float[Tensor, "batch channels rows columns"]: ...
 
 
 @runtime_checkable
@@ -79,12 +78,7 @@ class Separates(Protocol):
     def resampled(self, waveforms: Float[Tensor, "*batch time"]) -> Float[Tensor, "*batch samples"]:
         """Return the store's waveforms at ``rate``."""
 
-    def separate(
-        self,
-        frames: Shaped[Tensor, "batch sources 3 height width"],
-        mixture: Float[Tensor, "batch time"],
-        features: Float[Tensor, "batch sources channels rows columns"] | None = None,
-    ) -> Float[Tensor, "batch sources samples"]:
+    def separate(self, frames: SourceFrames, mixture: Sound, features: SourceFeatures | None = None) -> SourceSounds:
         """Return what of each mixture, which is at the store's rate, belongs to each of its frames, at ``rate``."""
 
 
@@ -172,9 +166,7 @@ class Method(nn.Module):
         raise NotImplementedError
 
     def trunk_maps(
-        self,
-        frames: Shaped[Tensor, "batch 3 height width"],
-        features: Float[Tensor, "batch channels rows columns"] | None = None,
+        self, frames: Frames, features: Features | None = None
     ) -> Float[Tensor, "batch channels rows columns"]:
         """Return the trunk's maps of ``frames``: ``features`` where they are already known."""
         return self.trunk(frames) if features is None else features

@@ -20,7 +20,7 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, interpolate
 
@@ -32,6 +32,7 @@ from avnb.models.base import QUICK, Method, Query, Stage
 from avnb.networks.encoders import FrozenLite, LiteObjects, ResNetObjects
 from avnb.networks.losses import all_cosines, cosine_maps, pair_cosines
 from avnb.networks.presets import EARS, eyes_and_ears, projection
+from avnb.networks.shapes import Features, Frames, Sound
 from avnb.networks.spectrograms import LinearLogSpectrogram
 
 
@@ -109,10 +110,7 @@ class EZVSL(Method):
         self.project_audio = nn.Linear(self.listen.channels, settings.dim)  # U_a, b_a
 
     def forward(
-        self,
-        frames: Shaped[Tensor, "batch 3 height width"],
-        mixture: Float[Tensor, "batch time"],
-        features: Float[Tensor, "batch channels rows columns"] | None = None,
+        self, frames: Frames, mixture: Sound, features: Features | None = None
     ) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, "batch dim rows columns"]]:
         """Return the projected sound and the projected positions of the picture (eq. 1)."""
         maps = self.trunk_maps(frames, features)
@@ -136,10 +134,7 @@ class EZVSL(Method):
         return fuse(heard, seen, self.settings.alpha).expand(-1, query.sources, -1, -1)
 
     def object_maps(
-        self,
-        frames: Shaped[Tensor, "batch 3 height width"],
-        features: Float[Tensor, "batch channels rows columns"] | None,
-        size: tuple[int, int],
+        self, frames: Frames, features: Features | None, size: tuple[int, int]
     ) -> dict[str, Float[Tensor, "batch rows columns"]]:
         """Return both object priors, enlarged to ``size``: "activation" (eq. 8) and "class_posterior" (eq. 7)."""
         seen = frames

@@ -42,6 +42,7 @@ from avnb.devices import all_rows, chance, in_full_precision
 from avnb.models.base import Examples, Method, Phased, Query, Stage
 from avnb.networks.encoders import LiteProjection
 from avnb.networks.presets import RATE, eyes_and_ears
+from avnb.networks.shapes import Features, Frames
 from avnb.networks.spectrograms import MixAndLocalizeLogMel
 
 WALK, WARM_UP = range(2)  # what is learnt
@@ -133,11 +134,7 @@ class MixAndLocalize(Phased, Method):
         )
         self.enter(WALK)
 
-    def see(
-        self,
-        frames: Shaped[Tensor, "batch 3 height width"],
-        features: Float[Tensor, "batch channels rows columns"] | None = None,
-    ) -> Float[Tensor, "batch dim rows columns"]:
+    def see(self, frames: Frames, features: Features | None = None) -> Float[Tensor, "batch dim rows columns"]:
         """Return f(x), a unit vector for each position."""
         return normalize(self.project_visual(self.trunk_maps(frames, features)), dim=1)
 

@@ -37,7 +37,7 @@ from typing import ClassVar
 
 import torch
 from einops import rearrange
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
@@ -52,6 +52,7 @@ from avnb.networks.mask_decoder import Decoder
 from avnb.networks.presets import eyes_and_ears
 from avnb.networks.separation_masks import RULES, loudness_weights, source_masks
 from avnb.networks.separator import Separator, shared_out
+from avnb.networks.shapes import Features, Frames, SourceMasks, SourceVectors
 from avnb.networks.spectrograms import LogMel, OneAvmLogMel
 
 
@@ -135,11 +136,7 @@ class OneAVM(Separator, Method):
             self.listen.widths, seen, settings.decoder_depth, len(self.spectrogram.filterbank), columns
         )
 
-    def see(
-        self,
-        frames: Shaped[Tensor, "batch 3 height width"],
-        features: Float[Tensor, "batch channels rows columns"] | None = None,
-    ) -> Float[Tensor, "batch seen rows columns"]:
+    def see(self, frames: Frames, features: Features | None = None) -> Float[Tensor, "batch seen rows columns"]:
         """Return the encoder's localized representations v^xy."""
         return self.look(self.trunk_maps(frames, features))
 
@@ -257,11 +254,8 @@ class OneAVM(Separator, Method):
         return maps.expand(-1, query.sources, -1, -1)
 
     def masks(
-        self,
-        wanted: Float[Tensor, "batch sources seen"],
-        waveform: Float[Tensor, "batch samples"],
-        shared: bool = False,
-    ) -> Float[Tensor, "batch sources bands frames"]:
+        self, wanted: SourceVectors, waveform: Float[Tensor, "batch samples"], shared: bool = False
+    ) -> SourceMasks:
         """Return the predicted masks over the bands, in 0..1, of a mixture at the network's own rate.
 
         With ``shared`` the sources share each bin (they add up to 1), if there are several.

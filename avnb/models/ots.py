@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
@@ -29,6 +29,7 @@ from avnb.models.base import AS_DSOL, QUICK, Method, Query, Stage
 from avnb.networks.losses import all_cosines, own_cosines
 from avnb.networks.nonnegative import last_stage
 from avnb.networks.presets import eyes_and_ears
+from avnb.networks.shapes import Features, Frames
 from avnb.networks.spectrograms import DsolLogMel
 
 
@@ -71,11 +72,7 @@ class OTS(Method):
         self.project_audio = nn.Sequential(nn.Linear(self.listen.channels, dim), nn.ReLU(), nn.Linear(dim, dim))
         self.scale = nn.Parameter(torch.tensor(settings.scale))
 
-    def see(
-        self,
-        frames: Shaped[Tensor, "batch 3 height width"],
-        features: Float[Tensor, "batch channels rows columns"] | None = None,
-    ) -> Float[Tensor, "batch seen rows columns"]:
+    def see(self, frames: Frames, features: Features | None = None) -> Float[Tensor, "batch seen rows columns"]:
         """Return f(v), the map of the picture before the projection into the shared space."""
         return self.last_stage(self.trunk_maps(frames, features))
 

@@ -6,7 +6,7 @@ masked STFT goes back to a waveform with the mixture's own phase.
 
 import torch
 from einops import rearrange
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
@@ -14,6 +14,16 @@ from avnb.config import Settings
 from avnb.devices import full_precision
 from avnb.errors import DataError
 from avnb.networks.separation_masks import apply_masks
+from avnb.networks.shapes import (
+    Features,
+    Frames,
+    Sound,
+    SourceFeatures,
+    SourceFrames,
+    SourceMasks,
+    SourceSounds,
+    SourceVectors,
+)
 from avnb.networks.spectrograms import LogFrequency, LogMel, Resampled, stft
 
 
@@ -47,20 +57,13 @@ class Separator(nn.Module):
         """Return the store's waveforms at ``rate``."""
         return self.resample(waveforms)
 
-    def see(
-        self,
-        frames: Shaped[Tensor, "batch 3 height width"],
-        features: Float[Tensor, "batch channels rows columns"] | None = None,
-    ) -> Float[Tensor, "batch seen rows columns"]:
+    def see(self, frames: Frames, features: Features | None = None) -> Float[Tensor, "batch seen rows columns"]:
         """Return the map of visual vectors."""
         raise NotImplementedError
 
     def masks(
-        self,
-        wanted: Float[Tensor, "batch sources seen"],
-        waveform: Float[Tensor, "batch samples"],
-        shared: bool = False,
-    ) -> Float[Tensor, "batch sources bands frames"]:
+        self, wanted: SourceVectors, waveform: Float[Tensor, "batch samples"], shared: bool = False
+    ) -> SourceMasks:
         """Return the predicted masks over the bands, in 0..1, of a mixture at the network's own rate.
 
         With ``shared`` the sources share each bin (they add up to 1), if there are several.
@@ -84,33 +87,21 @@ class Separator(nn.Module):
         return found[:, :-1], found[:, -1]
 
     def wanted(
-        self,
-        frames: Shaped[Tensor, "batch sources 3 height width"],
-        features: Float[Tensor, "batch sources channels rows columns"] | None = None,
+        self, frames: SourceFrames, features: SourceFeatures | None = None
     ) -> Float[Tensor, "batch sources seen"]:
         """Return the visual vector of each frame: the maximum over its positions."""
         flat = None if features is None else features.flatten(0, 1)
         pooled = self.see(frames.flatten(0, 1), flat).amax(dim=(2, 3))
         return rearrange(pooled, "(b n) c -> b n c", n=frames.shape[1])
 
-    def separate(
-        self,
-        frames: Shaped[Tensor, "batch sources 3 height width"],
-        mixture: Float[Tensor, "batch time"],
-        features: Float[Tensor, "batch sources channels rows columns"] | None = None,
-    ) -> Float[Tensor, "batch sources samples"]:
+    def separate(self, frames: SourceFrames, mixture: Sound, features: SourceFeatures | None = None) -> SourceSounds:
         """Return what of each mixture belongs to each of its frames, at ``rate``.
 
         Raises DataError where the mixture is not mono.
         """
         return self.separate_by(self.wanted(frames, features), mixture, self.settings.sharing == "softmax")
 
-    def separate_by(
-        self,
-        wanted: Float[Tensor, "batch sources seen"],
-        mixture: Float[Tensor, "batch time"],
-        shared: bool = False,
-    ) -> Float[Tensor, "batch sources samples"]:
+    def separate_by(self, wanted: SourceVectors, mixture: Sound, shared: bool = False) -> SourceSounds:
         """Return what of each mixture belongs to each visual vector: a frame's, or a part's of it (`of_place`)."""
         if mixture.ndim != 2:
             raise DataError(

@@ -22,7 +22,7 @@ from typing import ClassVar
 
 import torch
 from einops import einsum
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
@@ -33,6 +33,7 @@ from avnb.errors import SettingsError
 from avnb.models.base import AS_DSOL, QUICK, Method, Query, Stage
 from avnb.networks.losses import FLOOR, own_cosines, pair_contrast
 from avnb.networks.nonnegative import nonnegative_pair
+from avnb.networks.shapes import Features, Frames
 from avnb.networks.spectrograms import DsolLogMel
 
 
@@ -69,11 +70,7 @@ class Attention10k(Method):
         self.query = nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, dim), nn.ReLU())
         self.answer = nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, dim), nn.ReLU())
 
-    def see(
-        self,
-        frames: Shaped[Tensor, "batch 3 height width"],
-        features: Float[Tensor, "batch channels rows columns"] | None = None,
-    ) -> Float[Tensor, "batch dim rows columns"]:
+    def see(self, frames: Frames, features: Features | None = None) -> Float[Tensor, "batch dim rows columns"]:
         """Return the picture's features, never negative."""
         return self.last_stage(self.trunk_maps(frames, features))
 

@@ -25,7 +25,7 @@ from typing import ClassVar
 
 import torch
 from einops import rearrange
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
@@ -36,6 +36,7 @@ from avnb.models.base import Examples, Phased, Query, Stage
 from avnb.models.baselines.sound_of_pixels import MixAndSeparate, MixAndSeparateSettings
 from avnb.networks.encoders import SlimSound, VggSound
 from avnb.networks.separation_masks import loudness_weights, ratio_to_mixture
+from avnb.networks.shapes import Sound, SourceFeatures, SourceFrames, SourceSounds
 from avnb.networks.spectrograms import LogFrequency, LogMel
 
 GROUNDING, CO_LEARNING, CYCLIC = range(3)
@@ -176,21 +177,13 @@ class CCoL(Phased, MixAndSeparate):
 
     # ------------------------------------------------------------------------------------------------------ separation
 
-    def separate(
-        self,
-        frames: Shaped[Tensor, "batch sources 3 height width"],
-        mixture: Float[Tensor, "batch time"],
-        features: Float[Tensor, "batch sources channels rows columns"] | None = None,
-    ) -> Float[Tensor, "batch sources samples"]:
+    def separate(self, frames: SourceFrames, mixture: Sound, features: SourceFeatures | None = None) -> SourceSounds:
         """Return what of each mixture belongs to each of its frames, at ``rate``; ``gated``, silence for the silent."""
         found = super().separate(frames, mixture, features)
         return found * self.gates(frames, mixture, features)[..., None] if self.settings.gated else found
 
     def gates(
-        self,
-        frames: Shaped[Tensor, "batch sources 3 height width"],
-        mixture: Float[Tensor, "batch time"],
-        features: Float[Tensor, "batch sources channels rows columns"] | None = None,
+        self, frames: SourceFrames, mixture: Sound, features: SourceFeatures | None = None
     ) -> Float[Tensor, "batch sources"]:
         """Return 1 for each frame whose object sounds in the mixture by the judgement of grounding, else 0."""
         flat = None if features is None else features.flatten(0, 1)

@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 
 import torch
 from einops import einsum
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, normalize, relu
 
@@ -28,6 +28,7 @@ from avnb.data.clips import Batch, Recipe
 from avnb.devices import all_rows, in_full_precision, widened
 from avnb.models.base import QUICK, Examples, Method, Query, Stage
 from avnb.networks.nonnegative import nonnegative_pair
+from avnb.networks.shapes import Features, Frames
 from avnb.networks.spectrograms import CoarseToFineLogMel
 
 FLOOR = 1e-8  # of a squared distance under a root, whose slope at 0 is infinite
@@ -86,11 +87,7 @@ class CoarseToFine(Method):
         self.aligning = False
         self.register_buffer("fine", torch.tensor(False))  # what a run keeps of `aligning`
 
-    def see(
-        self,
-        frames: Shaped[Tensor, "batch 3 height width"],
-        features: Float[Tensor, "batch channels rows columns"] | None = None,
-    ) -> Float[Tensor, "batch rows columns seen"]:
+    def see(self, frames: Frames, features: Features | None = None) -> Float[Tensor, "batch rows columns seen"]:
         """Return the features of the picture's positions, never negative."""
         return self.last_stage(self.trunk_maps(frames, features)).movedim(1, -1)
 

@@ -32,6 +32,7 @@ from avnb.networks.encoders import IMAGENET_MEAN, IMAGENET_STD, ResNetFrames
 from avnb.networks.losses import pair_contrast
 from avnb.networks.nonnegative import AsItIs, nonnegative_pair
 from avnb.networks.presets import RATE
+from avnb.networks.shapes import Features, Frames
 from avnb.networks.soft_kmeans import soft_kmeans, squared_distances
 from avnb.networks.spectrograms import DsolLogMel, at_rate
 
@@ -78,11 +79,7 @@ class DMC(Method):
         self.project_visual = nn.Linear(self.last_stage.channels, settings.dim)
         self.project_audio = nn.Linear(self.listen.channels, settings.dim)
 
-    def see(
-        self,
-        frames: Shaped[Tensor, "batch 3 height width"],
-        features: Float[Tensor, "batch channels rows columns"] | None = None,
-    ) -> Float[Tensor, "batch rows columns dim"]:
+    def see(self, frames: Frames, features: Features | None = None) -> Float[Tensor, "batch rows columns dim"]:
         """Return the picture's positions in the shared space."""
         maps = self.last_stage(self.trunk_maps(frames, features))
         return self.project_visual(rearrange(maps, "b c h w -> b h w c"))

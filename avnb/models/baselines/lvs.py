@@ -27,7 +27,7 @@ from typing import ClassVar
 
 import torch
 from einops import rearrange
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
@@ -37,6 +37,7 @@ from avnb.devices import all_rows, in_full_precision
 from avnb.models.base import QUICK, Method, Query, Stage
 from avnb.networks.losses import all_cosines, own_cosines, tri_map_scores
 from avnb.networks.nonnegative import nonnegative_pair
+from avnb.networks.shapes import Features, Frames, Sound
 from avnb.networks.spectrograms import LinearLogSpectrogram
 
 
@@ -88,10 +89,7 @@ class LVS(Method):
         )
 
     def forward(
-        self,
-        frames: Shaped[Tensor, "batch 3 height width"],
-        mixture: Float[Tensor, "batch time"],
-        features: Float[Tensor, "batch channels rows columns"] | None = None,
+        self, frames: Frames, mixture: Sound, features: Features | None = None
     ) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, "batch dim rows columns"]]:
         """Return the sound's vector and the vector of each of the picture's positions, never negative."""
         maps = self.trunk_maps(frames, features)

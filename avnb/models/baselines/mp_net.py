@@ -37,6 +37,7 @@ from avnb.models.base import Examples, Phased, Stage
 from avnb.models.baselines.sound_of_pixels import PAIRS, MixAndSeparate, MixAndSeparateSettings
 from avnb.networks.separation_masks import loudness_weights, source_masks
 from avnb.networks.separator import Separator, shared_out
+from avnb.networks.shapes import SourceMasks, SourceVectors
 from avnb.networks.spectrograms import stft
 from avnb.networks.unet import SlimUNet, UNet
 
@@ -150,11 +151,8 @@ class MPNet(Phased, MixAndSeparate):
         return logits + residual.unflatten(0, logits.shape[:2])
 
     def masks(
-        self,
-        wanted: Float[Tensor, "batch sources k"],
-        waveform: Float[Tensor, "batch samples"],
-        shared: bool = False,
-    ) -> Float[Tensor, "batch sources bands frames"]:
+        self, wanted: SourceVectors, waveform: Float[Tensor, "batch samples"], shared: bool = False
+    ) -> SourceMasks:
         """Return the masks over the bands, in 0..1, one round a picture; ``shared`` they add up to 1."""
         logits, before = self.minus(wanted, waveform)
         if self.doing != MINUS:

@@ -22,7 +22,7 @@ from typing import ClassVar
 
 import torch
 from einops import einsum
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
@@ -33,6 +33,7 @@ from avnb.models.base import QUICK, Query
 from avnb.models.ez_vsl import EZVSL
 from avnb.networks.losses import all_cosines, own_cosines
 from avnb.networks.presets import projection
+from avnb.networks.shapes import Features, Frames, Sound
 
 Heads = tuple[Tensor, Tensor]  # the vectors of the first and of the second head
 
@@ -88,12 +89,7 @@ class SLAVC(EZVSL):
         self.slow = nn.ModuleDict({name: copy.deepcopy(getattr(self, name)) for name in trained})
         self.slow.requires_grad_(False)
 
-    def forward(
-        self,
-        frames: Shaped[Tensor, "batch 3 height width"],
-        mixture: Float[Tensor, "batch time"],
-        features: Float[Tensor, "batch channels rows columns"] | None = None,
-    ) -> tuple[Heads, Heads]:
+    def forward(self, frames: Frames, mixture: Sound, features: Features | None = None) -> tuple[Heads, Heads]:
         """Return the unit vectors of sound and picture from both heads."""
         maps = self.trunk_maps(frames, features)
         return self.vectors(self, maps, self.spectrogram(mixture))

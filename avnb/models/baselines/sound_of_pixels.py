@@ -26,7 +26,7 @@ from typing import ClassVar
 
 import torch
 from einops import einsum, rearrange
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import batch_norm, binary_cross_entropy_with_logits
 
@@ -38,6 +38,7 @@ from avnb.networks.encoders import FrozenLite, LiteProjection, ResNetFrames
 from avnb.networks.presets import RATE
 from avnb.networks.separation_masks import loudness_weights, ratio_to_mixture, source_masks
 from avnb.networks.separator import Separator, shared_out
+from avnb.networks.shapes import Features, Frames, SourceMasks, SourceVectors
 from avnb.networks.spectrograms import LogFrequency, LogMel, Resampled
 from avnb.networks.unet import SlimUNet, UNet
 
@@ -116,11 +117,7 @@ class MixAndSeparate(Separator, Method):
         quick = self.settings.preset == "quick"
         return LogMel(rate=11_025, n_fft=1024, hop=260, bins=64, scale="htk") if quick else LogFrequency()
 
-    def see(
-        self,
-        frames: Shaped[Tensor, "batch 3 height width"],
-        features: Float[Tensor, "batch channels rows columns"] | None = None,
-    ) -> Float[Tensor, "batch k rows columns"]:
+    def see(self, frames: Frames, features: Features | None = None) -> Float[Tensor, "batch k rows columns"]:
         """Return the picture's K maps, before the sigmoid."""
         maps = self.look(self.trunk_maps(frames, features))
         if (norm := self.peak_norm) is not None:
@@ -156,11 +153,8 @@ class MixAndSeparate(Separator, Method):
         return combine(self.scale * wanted.sigmoid(), heard) + self.bias
 
     def masks(
-        self,
-        wanted: Float[Tensor, "batch sources k"],
-        waveform: Float[Tensor, "batch samples"],
-        shared: bool = False,
-    ) -> Float[Tensor, "batch sources bands frames"]:
+        self, wanted: SourceVectors, waveform: Float[Tensor, "batch samples"], shared: bool = False
+    ) -> SourceMasks:
         """Return the predicted masks over the bands, in 0..1, of a mixture at ``rate``; ``shared`` they add up to 1."""
         return shared_out(self.logits(wanted, self.hear(waveform)), shared)
 
