@@ -14,8 +14,9 @@ ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted(path.name for path in (ROOT / "notebooks").glob("[0-9]*.ipynb"))
 QUICK = {"dataset": "tiny", "limit": "12", "device": "cpu", "preset": "quick"}
 TRAINED = {"epochs": "1", "batch_size": "8"}
-OWN = {
-    "05_dsol.ipynb": {"limit": "0", "class_epochs": "1", "match_epochs": "1"},  # 2x2 scenes take four classes
+OWN = {  # 2x2 scenes, and two rooms of two objects, take four classes
+    "05_dsol.ipynb": {"limit": "0", "class_epochs": "1", "match_epochs": "1"},
+    "08_separation_baselines.ipynb": {"limit": "0"},
     "14_honest_evaluation.ipynb": {"mixtures": "4"},
 }
 SMOKE = dict.fromkeys(["04_avgn.ipynb", "13_your_own_video.ipynb"], pytest.mark.smoke)

@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from avnb.errors import answer
@@ -29,6 +30,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--classes", default="", help="look for these, divided by commas; else the method chooses")
     parser.add_argument("--sources", type=int, default=2, help="at most so many sources, where the method chooses")
     parser.add_argument("--per-second", type=float, default=4.0, help="pictures a second that the method looks at")
+    parser.add_argument("--truth", type=Path, default=None, help="a CSV of class,start,stop,x0,y0,x1,y1: say whether "
+                        "what is shown follows what truly sounds")  # fmt: skip
     parser.add_argument("--out", type=Path, default=None, help="folder of the results; else outputs/videos")
     parser.add_argument("--no-video", action="store_true", help="no MP4")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of the last line")
@@ -39,9 +42,11 @@ def _parser() -> argparse.ArgumentParser:
 def _localize(said: argparse.Namespace) -> str:
     from avnb.paths import shown
     from avnb.training.trained import load
+    from avnb.video.changes import change_test, read_soundings
     from avnb.video.localize import localize_video
     from avnb.video.summary import as_json, sentence
 
+    truth = read_soundings(said.truth) if said.truth else []
     method = load(said.method, said.dataset, said.device)
     result = localize_video(
         said.film, method, sound=said.sound, classes=[name.strip() for name in said.classes.split(",") if name.strip()],
@@ -49,14 +54,17 @@ def _localize(said: argparse.Namespace) -> str:
     )  # fmt: skip
     places = (result.overlay, result.table, result.timeline, *result.tracks.values())
     files = [path for path in places if path is not None]
+    changes = change_test(result.rows, result.size, truth) if truth else {}
     if said.json:
+        judged = {"changes": {name: asdict(found) for name, found in changes.items()}} if changes else {}
         return json.dumps({
             "film": str(said.film), "method": method.settings.METHOD, "size": result.size, "notes": result.notes,
-            "files": [str(path) for path in files], **as_json(result.rows),
+            "files": [str(path) for path in files], **as_json(result.rows), **judged,
         })  # fmt: skip
     height, width = result.size
     notes = [f"note: {note}" for note in result.notes]
-    return "\n".join([*notes, *(shown(path) for path in files), sentence(result.rows, width, height)])
+    followed = [f"{name}: {found.sentence()}" for name, found in changes.items()]
+    return "\n".join([*notes, *(shown(path) for path in files), *followed, sentence(result.rows, width, height)])
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ MARK = np.array([255, 60, 40], np.uint8)
 
 @dataclass(frozen=True)
 class HearingSettings(Settings):
-    """What notebooks/11_separation.ipynb is told: which of the test duets to look at and listen to."""
+    """What notebooks 08 and 11 are told: which of the test duets to look at and listen to."""
 
     METHOD: ClassVar[str] = "separation"
 
