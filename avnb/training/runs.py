@@ -36,6 +36,7 @@ NOT_PART_OF_THE_RESULT = ("device", "devices", "resume", "ablation", "sweep", "r
 SAID_BY_THE_FOLDER = ("dataset", "origin", "preset", "seed")  # of outputs/<method>/<benchmark>/<preset>-seed<seed>-...
 WRITTEN_SHARE = 9  # times what writing an epoch took are trained before the next is written
 TRAIN_ANEW = "If no process is training it now, delete its folder to train anew."
+HALF = (2.0**-8, 65504.0)  # what the largest number of maps may be, to be kept in half precision
 MAKE_ROOM = "Free some space, or point AVNB_OUTPUTS to a folder that can be written."
 
 
@@ -226,8 +227,11 @@ class Run:
             _save_json(path, said)
 
     def save_maps(self, maps: Mapping[str, Tensor]) -> None:
-        """Write localization maps (half precision) and what they belong to; raise RunError where that cannot be."""
-        tensors = {name: (value.half() if value.is_floating_point() else value) for name, value in maps.items()}
+        """Write localization maps and what they belong to; raise RunError where that cannot be.
+
+        In half precision, but for maps whose numbers are too large or too small for it (sums of energies).
+        """
+        tensors = {name: _in_half_if_it_holds(value) for name, value in maps.items()}
         path = self.folder / "maps.safetensors"
         with _writing(f"{shown(path)} cannot be written", MAKE_ROOM):
             _save(path, tensors, self._header(len(self.history)))
@@ -386,6 +390,14 @@ def _writing(what: str, advice: str) -> Iterator[None]:
 def _save_json(path: Path, said: Any) -> None:
     with whole_file(path) as temporary:
         temporary.write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
+
+
+def _in_half_if_it_holds(value: Tensor) -> Tensor:
+    """Return numbers in half precision, or in single where the largest would be infinite or lose its digits there."""
+    if not value.is_floating_point():
+        return value
+    largest = value.abs().amax().item() if value.numel() else 0.0
+    return value.half() if largest == 0 or HALF[0] <= largest <= HALF[1] else value.float()
 
 
 def _save(path: Path, tensors: Mapping[str, Tensor], header: dict[str, str]) -> None:

@@ -123,6 +123,14 @@ def test_maps_come_back_in_half_precision_with_what_they_belong_to(workspace):
     assert torch.equal(read["maps"], maps["maps"].half())
 
 
+@pytest.mark.parametrize("scale", [1e-7, 1e6])
+def test_maps_that_half_precision_cannot_hold_come_back_as_they_were(workspace, scale):
+    run = Run.of(SETTINGS, "tiny")
+    maps = scale * torch.rand(3, 1, 4, 4)  # energies are sums over thousands of bins
+    run.save_maps({"maps": maps})
+    assert torch.equal(run.load_maps()["maps"], maps)
+
+
 def test_finished_runs_are_found_newest_first(workspace):
     for seed, finished in ((1, True), (2, False), (3, True)):
         run = Run.of(replace(SETTINGS, seed=seed), "tiny")
