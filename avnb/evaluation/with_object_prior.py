@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from avnb.errors import SettingsError
 from avnb.metrics.localization import upsample
 from avnb.models.base import Method, Query
-from avnb.models.ez_vsl import fuse
+from avnb.models.ez_vsl import activation, fuse
 from avnb.networks.encoders import FrozenLite, LiteObjects
 
 
@@ -38,7 +38,7 @@ class WithObjectPrior(Method):
         maps = self.method.localize(query)
         quick = isinstance(self.objects, LiteObjects)
         last, _ = self.objects(self.trunk_maps(query.frames, query.features) if quick else query.frames)
-        prior = last.abs().sum(dim=1, keepdim=True).to(maps.dtype)
+        prior = activation(last)[:, None].to(maps.dtype)
         prior = upsample(prior, (maps.shape[-2], maps.shape[-1]))
         return fuse(maps, prior.expand_as(maps), self.alpha)
 

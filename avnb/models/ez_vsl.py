@@ -141,7 +141,7 @@ class EZVSL(Method):
         if self.settings.preset == "quick":
             seen = self.trunk_maps(frames, features)
         v, logits = self.objects(seen)
-        priors = {"activation": v.abs().sum(dim=1), "class_posterior": logits.softmax(dim=1).amax(dim=1)}
+        priors = {"activation": activation(v), "class_posterior": logits.softmax(dim=1).amax(dim=1)}
         return {
             name: interpolate(prior[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
             for name, prior in priors.items()
@@ -176,6 +176,11 @@ def matching_scores(
         return pair_cosines(audio, visual.amax(dim=(2, 3)))
     similarity = all_cosines(audio, visual)
     return similarity.amax(dim=(2, 3)) if matching == "max" else similarity.mean(dim=(2, 3))
+
+
+def activation(v: Float[Tensor, "batch dim rows columns"]) -> Float[Tensor, "batch rows columns"]:
+    """Return eq. 8's object prior: how active the positions of an ImageNet network's last map are."""
+    return v.abs().sum(dim=1)
 
 
 def fuse(

@@ -170,11 +170,11 @@ class Asker:
         for part in in_parts(self._sampled(), AT_ONCE):
             times, seen, small = zip(*part, strict=True)
             heard = torch.from_numpy(np.stack([sound.at(seconds) for seconds in times]))
-            maps = self._localize(torch.from_numpy(np.stack(seen)), heard)
+            maps = self._answer(self.method.localize, torch.from_numpy(np.stack(seen)), heard)
             if self.class_aware:
                 scores = self._recognize(heard)[:, self.asked.numpy()]
             elif self.by_name:
-                scores = self._see(torch.from_numpy(np.stack(seen)), heard)
+                scores = self._answer(self.method.seen, torch.from_numpy(np.stack(seen)), heard)
             else:
                 scores = confidence(torch.from_numpy(maps)).numpy()
             audible = heard.abs().amax(dim=1).numpy() >= SILENCE
@@ -221,22 +221,16 @@ class Asker:
                 yield seconds, seen, small_picture(frame, *self.shown_size)
 
     @torch.inference_mode()
-    def _localize(
-        self, seen: UInt8[Tensor, "batch 3 height width"], heard: Float[Tensor, "batch time"]
-    ) -> Float[np.ndarray, "batch sources rows columns"]:
+    def _answer(
+        self,
+        ask: Callable[[Query], Tensor],
+        seen: UInt8[Tensor, "batch 3 height width"],
+        heard: Float[Tensor, "batch time"],
+    ) -> Float[np.ndarray, "batch sources *place"]:
+        """Return what one of the method's functions answers about its sources: where they are, or how likely seen."""
+        query = Query(*(value.to(self.device) for value in (seen, heard, self.asked.expand(len(seen), -1))))
         with autocast(self.device):
-            return self.method.localize(self._query(seen, heard)).float().cpu().numpy()
-
-    @torch.inference_mode()
-    def _see(
-        self, seen: UInt8[Tensor, "batch 3 height width"], heard: Float[Tensor, "batch time"]
-    ) -> Float[np.ndarray, "batch sources"]:
-        with autocast(self.device):
-            return self.method.seen(self._query(seen, heard)).float().cpu().numpy()
-
-    def _query(self, seen: UInt8[Tensor, "batch 3 height width"], heard: Float[Tensor, "batch time"]) -> Query:
-        asked = self.asked.expand(len(seen), -1)
-        return Query(*(value.to(self.device) for value in (seen, heard, asked)))
+            return ask(query).float().cpu().numpy()
 
 
 @contextmanager

@@ -26,6 +26,7 @@ from avnb.devices import pick_device
 from avnb.errors import SettingsError
 from avnb.metrics.localization import upsample
 from avnb.models.base import Method, Query
+from avnb.models.ez_vsl import activation
 from avnb.networks.encoders import FrozenLite, LiteObjects
 from avnb.networks.imagenet_names import every_name, imagenet_classes
 
@@ -83,7 +84,7 @@ class Named(Method):
         deviations from its mean.
         """
         last, logits = self.look(query)
-        prior = last.abs().sum(dim=1)
+        prior = activation(last)
         spread, level = torch.std_mean(prior, dim=(1, 2), keepdim=True, correction=0)
         prior = (prior - level) / spread.clamp_min(1e-6)
         logits = logits - logits.mean(dim=(2, 3), keepdim=True).logsumexp(dim=1, keepdim=True)
