@@ -40,7 +40,7 @@ def write_rows(path: Path, rows: Rows, about: Mapping[str, Any]) -> None:
     """
     path = Path(path)
     writers = {
-        ".json": lambda: json.dumps({**about, "rows": list(rows)}, indent=1, allow_nan=True),
+        ".json": lambda: json.dumps({**about, "rows": _without_nan(rows, None)}, indent=1, allow_nan=False),
         ".csv": lambda: _as_csv(rows),
         ".tex": lambda: _as_latex(rows, about),
     }
@@ -67,21 +67,30 @@ def _metrics(rows: Rows) -> list[str]:
     return list(dict.fromkeys(name for row in rows for name in row if name not in (*WORDS, *SHARED)))
 
 
+def _without_nan(rows: Rows, instead: Any) -> list[dict[str, Any]]:
+    """Return the rows with something else for what is no number: where nothing could be counted. JSON has no NaN."""
+    return [{name: instead if value != value else value for name, value in row.items()} for row in rows]
+
+
 def _table(rows: Rows) -> tuple[list[str], list[list[str]]]:
     """Return the names of the columns and the cells: the words, and the numbers with one decimal."""
     metrics = _metrics(rows)
     cells = [
-        [*(str(row.get(name, "")) for name in WORDS), *(f"{row[name]:.1f}" if name in row else "" for name in metrics)]
-        for row in rows
+        [str(row.get(name, "")) for name in WORDS] + [_number(row.get(name, "")) for name in metrics]
+        for row in _without_nan(rows, "")
     ]
     return [*(name.replace("_", " ") for name in WORDS), *metrics], cells
+
+
+def _number(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:.1f}"
 
 
 def _as_csv(rows: Rows) -> str:
     file = io.StringIO()
     writer = csv.DictWriter(file, [*WORDS, *SHARED, *_metrics(rows)], restval="", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows(_without_nan(rows, ""))
     return file.getvalue()
 
 

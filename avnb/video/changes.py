@@ -35,21 +35,26 @@ class Sounding:
 class Changes:
     """Percent: the mean IoU within a window ``before`` and ``after`` the changes, and over all moments with a sound.
 
-    ``lit`` is the mean share of the picture that is shown to sound while nothing does. NaN where there is no such
+    ``lit`` is the mean share of the picture that is shown to sound while nothing does. None where there is no such
     moment.
     """
 
-    before: float
-    after: float
-    throughout: float
-    lit: float
+    before: float | None
+    after: float | None
+    throughout: float | None
+    lit: float | None
 
     def sentence(self) -> str:
-        """Return the figures in words."""
-        return (
-            f"IoU {self.before:.1f} % before a change of who sounds, {self.after:.1f} % after it, "
-            f"{self.throughout:.1f} % throughout; {self.lit:.1f} % of the picture lit in silence"
-        )
+        """Return the figures in words, and what there was nothing of."""
+        change = "a change of who sounds"
+        overlaps = {
+            f"before {change}": self.before,
+            f"after {change if self.before is None else 'it'}": self.after,
+            "throughout": self.throughout,
+        }
+        told = ", ".join(f"{value:.1f} % {when}" for when, value in overlaps.items() if value is not None)
+        lit = "nothing is silent" if self.lit is None else f"{self.lit:.1f} % of the picture lit in silence"
+        return f"IoU {told}; {lit}" if told else f"nothing sounds; {lit}"
 
 
 def read_soundings(path: Path) -> list[Sounding]:
@@ -144,5 +149,5 @@ def _figures(
     )
 
 
-def _percent(values: np.ndarray) -> float:
-    return 100 * float(values.mean()) if len(values) else float("nan")
+def _percent(values: np.ndarray) -> float | None:
+    return 100 * float(values.mean()) if len(values) else None

@@ -101,13 +101,15 @@ def panel_size(frame: tuple[int, int], rows: int, columns: int, widest: int, hig
 
 
 def headed(pixels: UInt8[np.ndarray, "height width 3"], titles: Sequence[str]) -> UInt8[np.ndarray, "_ width 3"]:
-    """Return a picture of equally wide columns with a title above each."""
+    """Return a picture of equally wide columns with a title above each, smaller where it would not fit."""
     from PIL import Image
 
     head = Image.new("RGB", (pixels.shape[1], 26), STAGE)
+    width = (pixels.shape[1] + GAP) // len(titles)
     for number, title in enumerate(titles):
-        badge = _badge(title, tuple(value / 255 for value in STAGE))
-        head.paste(badge, (number * (pixels.shape[1] + GAP) // len(titles), 0), badge)
+        badge = _badge(title, tuple(value / 255 for value in STAGE)).copy()
+        badge.thumbnail((width, head.height))
+        head.paste(badge, (number * (pixels.shape[1] + GAP) // len(titles), (head.height - badge.height) // 2), badge)
     return np.concatenate([np.asarray(head), pixels])
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import pickle
 
 import numpy as np
@@ -320,3 +321,13 @@ def test_numbers_that_a_row_lacks_are_empty_cells():
     lines = row_files.as_text(rows).splitlines()
     assert lines[0].split() == ["method", "classes", "protocol", "threshold", "rule", "AUC", "mean", "IoU"]
     assert [line.split()[-1] for line in (lines[2], lines[4])] == ["1.2", "3.0"]
+
+
+def test_what_could_not_be_counted_is_null_in_json_and_empty_elsewhere(tmp_path):
+    rows = [{"method": "m", "classes": "none", "protocol": "union", "threshold_rule": "x", "AUC": math.nan, "AP": 1.0}]
+    row_files.write_rows(tmp_path / "rows.json", rows, {})
+    said = json.loads((tmp_path / "rows.json").read_text(), parse_constant=pytest.fail)
+    assert (said["rows"][0]["AUC"], said["rows"][0]["AP"]) == (None, 1.0)
+    row_files.write_rows(tmp_path / "rows.csv", rows, {})
+    assert (tmp_path / "rows.csv").read_text().splitlines()[1].split(",")[-2:] == ["", "1.0"]
+    assert "nan" not in row_files.as_text(rows)

@@ -24,12 +24,12 @@ from avnb.papers import NAMES, PAPERS, Table
 pytestmark = [pytest.mark.notebook, pytest.mark.timeout(4 * 3600)]
 
 DIAGONAL = {
-    "music": ("04", "12"),
+    "music": ("04", "08", "12"),
     "music-synthetic": ("05", "03"),
     "vggsound-single": ("02", "07", "12"),
     "vggsound-heard": ("02", "10"),
     "vggsound-music": ("06", "07", "09"),
-    "vggsound-instruments": ("03", "04"),
+    "vggsound-instruments": ("03", "04", "08"),
     "vggsound-duet": ("04", "01"),
     "vggsound-extended": ("02", "12"),
     "flickr-soundnet": ("06", "11"),

@@ -1,7 +1,6 @@
 """The change test on films whose figures can be counted by hand."""
 
 import json
-import math
 
 import numpy as np
 import pytest
@@ -50,9 +49,17 @@ def test_the_box_in_the_middle_never_listens():
 def test_what_begins_under_the_same_names_is_no_change():
     moving = [Sounding("drum", 0, 5, LEFT), Sounding("drum", 5, 10, RIGHT)]
     found = change_test(film((0, 10, LEFT)), SIZE, moving)["shown"]
-    assert math.isnan(found.before)
-    assert math.isnan(found.lit)
-    assert found.throughout == 50
+    assert (found.before, found.after, found.throughout, found.lit) == (None, None, 50, None)
+    assert found.sentence() == "IoU 50.0 % throughout; nothing is silent"
+
+
+def test_a_sentence_says_what_there_was_nothing_of():
+    late = change_test(film((0, 10, LEFT)), SIZE, [Sounding("drum", 4, 10, LEFT)])["shown"]
+    assert late.sentence() == (
+        "IoU 100.0 % after a change of who sounds, 100.0 % throughout; 50.0 % of the picture lit in silence"
+    )
+    never = change_test(film((0, 10, LEFT)), SIZE, [Sounding("drum", 20, 30, LEFT)])["shown"]
+    assert never.sentence() == "nothing sounds; 50.0 % of the picture lit in silence"
 
 
 def test_two_sources_at_once_are_one_region():
@@ -99,5 +106,9 @@ def test_the_command_says_whether_a_film_follows_the_sound(tmp_path, capsys):
     found = json.loads(capsys.readouterr().out)["changes"]
     assert found["shown"]["throughout"] > found["centre"]["throughout"]
     assert found["shown"]["lit"] < found["centre"]["lit"] == pytest.approx(50, abs=1)
+    truth.write_text("class,start,stop,x0,y0,x1,y1\nit,0,60,0,0,9,9\n")  # neither a change nor a silence
+    assert main([*command, "--device", "cpu"]) == 0
+    printed = capsys.readouterr().out
+    assert json.loads(printed, parse_constant=pytest.fail)["changes"]["shown"]["lit"] is None
     assert main([*command[:-3], "--truth", str(tmp_path / "none.csv")]) == 1
     assert "cannot be read" in capsys.readouterr().err

@@ -15,7 +15,7 @@ from avnb.errors import DataError, RunError, SettingsError
 from avnb.evaluation.scores import score
 from avnb.evaluation.trials import Trial
 from avnb.metrics.localization import threshold_rule, upsample
-from avnb.viewing.painting import Look, Panel, outlines, paint
+from avnb.viewing.painting import GAP, Look, Panel, headed, outlines, paint
 from avnb.viewing.scrubber import EVERY, scrub, scrub_frames
 
 RATE = 8000
@@ -338,3 +338,11 @@ def test_a_step_is_quick(tiny_folder, judged_run, tmp_path):
             scrubber.slider.value = place
             spent.append(time.process_time() - before)
     assert sorted(spent)[len(spent) // 2] < 0.005
+
+
+def test_a_long_name_above_a_column_does_not_reach_into_the_next():
+    pixels = np.zeros((10, 300, 3), np.uint8)
+    short, long = headed(pixels, ["a", "b", "c"]), headed(pixels, ["a", "Mix-and-Localize, twice and more", "c"])
+    column = (300 + GAP) // 3
+    assert np.array_equal(short[:, 2 * column :], long[:, 2 * column :])
+    assert not np.array_equal(short[:, :200], long[:, :200])
