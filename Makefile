@@ -34,9 +34,10 @@ demo: $(VENV)/.installed
 ear: $(VENV)/.installed
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps aisfx==0.1.2
 
-# Two processes of one thread each take half the time of one process of two; a file's tests share what they train.
+# Two processes of one thread each take half the time of one process of two; a file's tests share what they train, and
+# tests/conftest.py begins with the slowest files.
 test: $(VENV)/.installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadscope
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder
 
 # From what users hold of every benchmark, in miniature, through every notebook to the papers' tables: an hour of a core;
 # make rehearsal REHEARSAL=diagonal runs each benchmark and each notebook at least twice.

@@ -30,6 +30,10 @@ from avnb.data.store import ClipShape, Store  # noqa: E402
 from avnb.evaluation.trials import trials_of  # noqa: E402
 from avnb.training.runs import Run  # noqa: E402
 
+SLOWEST = (  # minutes each
+    "tests/notebooks/test_nbval", "tests/rehearsal/", "tests/prepare/test_interrupted", "tests/standin/",
+    "tests/notebooks/test_switches", "tests/prepare/test_official", "tests/notebooks/test_commands", "tests/browser/",
+)  # fmt: skip
 WIDTH, HEIGHT = 96, 80  # pixels of the tiny pictures
 RATE = 8000  # Hz, for one second
 
@@ -170,6 +174,13 @@ def _write_clip(
     if row["mask"]:
         mask.save(folder / row["mask"])
     return row
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest: the last of make test's two processes is waited for."""
+    items.sort(
+        key=lambda item: next((k for k, part in enumerate(SLOWEST) if part in item.path.as_posix()), len(SLOWEST))
+    )
 
 
 def pytest_terminal_summary(terminalreporter):

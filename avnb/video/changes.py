@@ -115,7 +115,7 @@ def change_test(
 
 def _changes(truth: Sequence[Sounding]) -> list[float]:
     """Return when the set of names that sound becomes another one."""
-    edges = sorted({edge for it in truth for edge in (it.start, it.stop)})
+    edges = sorted({0.0, *(edge for it in truth for edge in (it.start, it.stop))})
     playing = [frozenset(it.name for it in truth if it.start <= edge < it.stop) for edge in edges]
     return [edge for (before, now), edge in zip(pairwise(playing), edges[1:], strict=True) if before != now]
 
