@@ -105,7 +105,7 @@ def headed(pixels: UInt8[np.ndarray, "height width 3"], titles: Sequence[str]) -
     from PIL import Image
 
     head = Image.new("RGB", (pixels.shape[1], 26), STAGE)
-    width = (pixels.shape[1] + GAP) // len(titles)
+    width = (pixels.shape[1] + GAP) // len(titles) - GAP
     for number, title in enumerate(titles):
         badge = _badge(title, tuple(value / 255 for value in STAGE)).copy()
         badge.thumbnail((width, head.height))
