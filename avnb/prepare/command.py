@@ -352,7 +352,7 @@ def _report(
     name_all("listed, but there is no file", sorted(plan.missing))
     for kind, title in FAULTS.items():
         name_all(title, [f"{what}: {why}" for what, why in sorted(faults[kind])])
-    name_all("left out", [f"{what}: {why}" for what, why in sorted(dropped)])
+    name_all("left out, or not as its file has it", [f"{what}: {why}" for what, why in sorted(dropped)])
     name_all("passed over", [f"{what}: {why}" for what, why in sorted(plan.passed)])
     return printable("\n".join(lines))  # names may hold anything, half a character too
 
