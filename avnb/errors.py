@@ -50,6 +50,10 @@ class RunInUseError(RunError):
     """Another process is training the run."""
 
 
+class EndedError(RunError):
+    """A process that trains together with others has to end, since another one has, or since it was told to."""
+
+
 def answer(parser: ArgumentParser, arguments: Sequence[str] | None, work: Callable[[Namespace], str]) -> int:
     """Read a command's arguments (None: the process's), print what its ``work`` says of them and return 0.
 

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Int
 from numpy.typing import DTypeLike
 
+from avnb.data.locks import remove_abandoned
 from avnb.errors import DataError
 from avnb.paths import shown, sync_folder, whole_file
 
@@ -21,10 +22,11 @@ PART = 1 << 26  # bytes of a file that a checksum is of
 def cached_array(path: Path, shape: Sequence[int], compute: Callable[[np.memmap], None]) -> np.ndarray:
     """Return the float16 array of ``path``, filling it once by ``compute(array)``; raise DataError on a full disk.
 
-    One that is damaged, or of another shape, is filled anew.
+    One that is damaged, or of another shape, is filled anew; what a process that was killed has filled is deleted.
     """
     seal = path.with_suffix(".seal")
     if not _holds(path, seal, shape):
+        remove_abandoned(path.parent)
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
             array = new_array(temporary, np.float16, shape)

@@ -18,7 +18,7 @@ from jaxtyping import Float, UInt8
 from avnb.data.arrays import new_array, sealed, sync
 from avnb.data.clips import SILENCE
 from avnb.data.folder import SPLITS, DatasetInfo, Row, read_info, read_rows
-from avnb.data.locks import LOCK, temporary_folder
+from avnb.data.locks import LOCK, in_turn, temporary_folder
 from avnb.data.media_files import read_mask_picture, read_picture, why_unusable
 from avnb.data.store import CLIP, OBJECT, ClipShape, DamagedStore, Store, box_pixels
 from avnb.errors import DataError
@@ -34,21 +34,34 @@ FORMAT = 3  # of the arrays on disk; another number rebuilds them
 def open_store(folder: Path, shape: ClipShape, progress: bool = True) -> Store:
     """Open the store of a prepared folder, decoding it first where that has not been done.
 
-    Raises DataError where the folder is not of the format, or more than 5 % of its clips cannot be decoded.
+    One process decodes and others wait for it; where it dies, the next of them does. Raises DataError where the folder
+    is not of the format, or more than 5 % of its clips cannot be decoded.
     """
     info = read_info(folder)
-    store = data_dir() / ".store" / f"{Path(folder).resolve().name}-{_fingerprint(folder, shape)}"
-    damage = ""
-    if (store / "store.json").exists():
-        try:
-            return Store(info, store, shape)
-        except DamagedStore as error:
-            damage = str(error)
-            shutil.rmtree(store, ignore_errors=True)
-    _build(info, store, shape, progress)
-    built = Store(info, store, shape)
-    built.rebuilt = damage
-    return built
+    path = data_dir() / ".store" / f"{Path(folder).resolve().name}-{_fingerprint(folder, shape)}"
+    store, _ = _opened(info, path, shape)
+    if store is not None:
+        return store
+    waiting = f'"{info.name}" is being decoded by another process, which is waited for.' if progress else ""
+    with in_turn(path.with_name(f"{path.name}.lock"), waiting):
+        store, damage = _opened(info, path, shape)
+        if store is None:
+            if damage:
+                shutil.rmtree(path, ignore_errors=True)
+            _build(info, path, shape, progress)
+            store = Store(info, path, shape)
+            store.rebuilt = damage
+    return store
+
+
+def _opened(info: DatasetInfo, path: Path, shape: ClipShape) -> tuple[Store | None, str]:
+    """Return the store if it is there and whole, and what is damaged where it is not whole."""
+    if not (path / "store.json").exists():
+        return None, ""
+    try:
+        return Store(info, path, shape), ""
+    except DamagedStore as error:
+        return None, str(error)
 
 
 def _fingerprint(folder: Path, shape: ClipShape) -> str:

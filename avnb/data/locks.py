@@ -18,6 +18,7 @@ from avnb.errors import DataError
 from avnb.paths import shown
 
 LOCK = "lock"  # the file in a temporary folder that its process holds
+ASKED_EVERY = 0.5  # seconds after which a lock that another process holds is asked for again
 ABANDONED = 24 * 3600  # seconds after which a temporary folder without a lock counts as left behind
 _OWN = re.compile(r"\..+\.(\d+)\.tmp")  # what whole_file() writes
 
@@ -29,8 +30,8 @@ def locked(path: Path) -> Iterator[bool]:
     What stands at ``path`` is neither followed, where it is a link, nor emptied. Raises DataError where it is a link or
     the disk has no locks.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         careful = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
         handle = os.open(path, os.O_RDWR | os.O_CREAT | careful, 0o666)
     except OSError as error:
@@ -61,6 +62,27 @@ def _take(handle: int, path: Path) -> bool:
             "disk that has locks."
         ) from None
     return True
+
+
+@contextmanager
+def in_turn(path: Path, waiting: str = "") -> Iterator[None]:
+    """Hold the lock ``path`` in the block, after the process that holds it now, of which ``waiting`` is printed.
+
+    For work that others find done and need not do again. The file is deleted at the end.
+    """
+    while True:
+        with locked(path) as free:
+            if free:
+                try:
+                    yield
+                finally:
+                    with contextlib.suppress(OSError):
+                        path.unlink()
+                return
+        if waiting:
+            print(waiting, flush=True)
+            waiting = ""
+        time.sleep(ASKED_EVERY)
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from avnb.data.locks import LOCK, temporary_folder
+from avnb.data.locks import LOCK, in_turn, temporary_folder
 from avnb.errors import DataError, RunError, SettingsError
 from avnb.paths import shown
 
@@ -133,20 +133,25 @@ def list_places(seed: int, counts: Mapping[tuple[str, str], int]) -> list[Place]
 def whole_folder(folder: Path) -> Iterator[Path | None]:
     """Yield a temporary neighbour of ``folder`` that becomes it when the block ends, or None if it is there already.
 
-    Whatever happens in the block, nothing half-made stays. If another process was quicker, its folder is kept.
+    Whatever happens in the block, nothing half-made stays. Another process that makes the same is waited for.
     """
     if (folder / "dataset.json").exists():
         yield None
         return
+    waiting = f"{shown(folder)} is being rendered by another process, which is waited for."
     try:
-        with temporary_folder(folder.parent, f".{folder.name}") as temporary:
-            yield temporary
-            (temporary / LOCK).unlink(missing_ok=True)
-            try:
-                temporary.rename(folder)
-            except OSError:
-                if not (folder / "dataset.json").exists():
-                    raise
+        with in_turn(folder.with_name(f".{folder.name}.lock"), waiting):
+            if (folder / "dataset.json").exists():
+                yield None
+                return
+            with temporary_folder(folder.parent, f".{folder.name}") as temporary:
+                yield temporary
+                (temporary / LOCK).unlink(missing_ok=True)
+                try:
+                    temporary.rename(folder)
+                except OSError:
+                    if not (folder / "dataset.json").exists():
+                        raise
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         raise DataError(

@@ -2,14 +2,16 @@
 
 import argparse
 import os
+import sys
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from typing import Any
 
 from avnb.config import Settings, read_parameters
-from avnb.errors import AvnbError, answer
+from avnb.errors import AvnbError, EndedError, answer
 
+STOPPED = 130  # what a shell is answered where Ctrl-C was pressed
 LAST_WORD = 5.0  # seconds that the first of several processes has to say a sentence before the others say the same
 
 
@@ -38,6 +40,12 @@ def _train_together(name: str, parameters: Iterable[Sequence[str]]) -> str:
     """Train, as one of the processes that torchrun has started, or alone; return what the first of them says."""
     try:
         return train_by_name(name, parameters)
+    except KeyboardInterrupt:
+        if "RANK" not in os.environ:
+            raise
+        sys.exit(STOPPED)  # the launcher says it
+    except EndedError:
+        raise
     except AvnbError:
         if os.environ.get("RANK", "0") != "0":  # what all of them refuse is said once: the first one's end is theirs
             time.sleep(LAST_WORD)

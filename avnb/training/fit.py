@@ -41,7 +41,13 @@ from avnb.networks.statistics import average_statistics
 from avnb.paths import shown
 from avnb.training.examples import Examples, gather_examples
 from avnb.training.launch import check_count, is_to_be_launched, launch
-from avnb.training.processes import check_shares, done_by_the_first, together, whole_loss
+from avnb.training.processes import (
+    check_shares,
+    done_by_the_first,
+    done_though_told_to_end,
+    together,
+    whole_loss,
+)
 from avnb.training.runs import Run, saved_state
 
 WARM_UP = 0.1  # of a one-cycle schedule
@@ -116,13 +122,13 @@ def _train(method: Method, examples: Examples, run: Run, plan: list[tuple[int, i
     except (KeyboardInterrupt, RunError) as error:
         if not run.history:  # running again begins again, not from half an epoch
             method.load_state_dict(beginning, strict=False)
-        if isinstance(error, KeyboardInterrupt):
+        if isinstance(error, KeyboardInterrupt) and process_number() == 0:
             kept = len(run.history)
             bar.write(f"Stopped in epoch {kept + 1}; the {kept} before it are kept. Run again to go on.")
         raise
     finally:
+        done_though_told_to_end(run.write_epochs)
         bar.close()
-        run.write_epochs()
 
 
 def _optimizer(method: Method) -> torch.optim.Optimizer:

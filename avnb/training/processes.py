@@ -6,8 +6,12 @@ is set; what it has seen is averaged at the end of an epoch, so that all go on f
 """
 
 import os
+import select
 import signal
+import socket
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -20,12 +24,16 @@ from torch.nn.parallel import DistributedDataParallel
 from avnb.config import Settings
 from avnb.data.clips import Batch
 from avnb.devices import agreed, process_count, process_number, sum_of_all
-from avnb.errors import RunError, SettingsError
+from avnb.errors import EndedError, SettingsError
 from avnb.models.base import Method
 from avnb.networks.statistics import share_statistics
 from avnb.training.runs import saved_state
 
 PATIENCE = timedelta(hours=12)  # that processes wait for the first, which may decode a whole data set
+WATCHED_EVERY = 1.0  # seconds after which a process looks whether what has started it is still there
+GRACE = 20.0  # seconds in which a process ends that was told to; after 30 the launcher ends it without a word
+KEPT = "The epochs that are written are kept: run again, with any number of processes, to go on."
+TOLD = f"This process was told to end, as all are when one of them has ended. {KEPT}"
 
 
 def started_count() -> int:
@@ -37,8 +45,8 @@ def started_count() -> int:
 def joined() -> Iterator[None]:
     """Let the processes that torchrun has started meet for the block; nothing where it has started one, or none.
 
-    Where another process ends, this one does too, by a RunError. The first is deaf to the signal by which torchrun ends
-    the rest, for half a minute: the loss of the others ends it, and it writes the epochs that it still holds.
+    Raises EndedError in each of them where another one ends, where the launcher says so, and where the launcher itself
+    is no more.
     """
     if started_count() == 1:
         yield
@@ -46,19 +54,62 @@ def joined() -> Iterator[None]:
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
     processes.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
-    if process_number() == 0 and threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    with _ended_by_the_launcher():
+        try:
+            yield
+            together()
+        except RuntimeError as error:
+            if not _tells_of_a_loss(error):
+                raise
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is on its way, and a sentence is yet to be said
+            raise EndedError(f"Another process of this training has ended, so this one ends too. {KEPT}") from None
+    processes.destroy_process_group()
+
+
+@contextmanager
+def _ended_by_the_launcher() -> Iterator[None]:
+    """Raise EndedError in the block when the launcher says so, once, and when it is no more."""
+    heard, wakes = socket.socketpair()
+    wakes.setblocking(False)
+    signal.set_wakeup_fd(wakes.fileno())
+    signal.signal(signal.SIGTERM, _end)
+    threading.Thread(target=_watch, args=(os.getppid(), heard), name="the launcher is watched", daemon=True).start()
     try:
         yield
-        together()
-    except RuntimeError as error:
-        if not _tells_of_a_loss(error):
-            raise
-        raise RunError(
-            "Another process of this training has ended, so this one ends too. The epochs that are written are kept: "
-            "run again, with any number of processes, to go on."
-        ) from None
-    processes.destroy_process_group()
+    finally:
+        if signal.getsignal(signal.SIGTERM) is _end:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.set_wakeup_fd(-1)
+        wakes.close()
+
+
+def _end(*_: object) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # what is written at the end is written
+    raise EndedError(TOLD)
+
+
+def _watch(launcher: int, heard: socket.socket) -> None:
+    """Tell this process to end when its ``launcher`` is no more, and end it when it was told and cannot.
+
+    Python hears of a signal (``heard``) at once, and obeys it when what it waits for has come: from a GPU, perhaps,
+    which waits for one that is lost.
+    """
+    while not select.select([heard], [], [], WATCHED_EVERY)[0]:
+        if os.getppid() != launcher:
+            os.kill(os.getpid(), signal.SIGTERM)
+    if heard.recv(1):
+        time.sleep(GRACE)
+        print(f"EndedError: {TOLD}", file=sys.stderr, flush=True)
+        os._exit(1)
+
+
+def done_though_told_to_end(work: Callable[[], None]) -> None:
+    """Do ``work``, which may be done twice, to its end; raise the EndedError that came in its midst after it."""
+    try:
+        work()
+    except EndedError:
+        work()
+        raise
 
 
 def together() -> None:

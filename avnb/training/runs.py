@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from avnb.config import Settings
 from avnb.data.arrays import checksums
-from avnb.data.locks import locked
+from avnb.data.locks import locked, remove_abandoned
 from avnb.data.store import Store
 from avnb.devices import agreed, process_number
 from avnb.errors import RunError, RunInUseError
@@ -97,7 +97,7 @@ class Run:
         """Let one process at a time train the run; raise RunError in the second.
 
         The lock is the system's, which takes it back when the process ends, however that ends. Processes that train
-        together are one, of which the first holds the lock.
+        together are one, of which the first holds the lock. What a process that was killed was writing is deleted.
         """
         if process_number():
             yield
@@ -108,6 +108,10 @@ class Run:
                     f"{shown(self.folder)} is being trained by another process. Wait for it to end, or train with "
                     "resume = False, which takes a folder of its own."
                 )
+            for kind in ("weights", "optimizer", "history", "data"):  # which nobody writes without the lock
+                for leftover in self.folder.glob(f".{kind}*.tmp"):
+                    leftover.unlink(missing_ok=True)
+            remove_abandoned(self.folder)
             yield
 
     @classmethod
@@ -148,7 +152,7 @@ class Run:
         Unless ``at_once``, it is kept in memory where writing would take more than a tenth of the time; `write_epochs`
         writes it then. Raises RunError where the disk is full; what was written before is still whole then.
         """
-        number, before = len(self.history), dict(self._unwritten)
+        number, before = len(self.history), self._unwritten
         best = number if better else self.best
         if process_number():  # the first writes
             self.history, self.best = [*self.history, row], best
@@ -160,34 +164,36 @@ class Run:
         if at_once or time.monotonic() - self._written_at >= WRITTEN_SHARE * self._write_seconds:
             try:
                 self._write(history, best)
-            except RunError:
-                self._unwritten = before
+            except BaseException:
+                if len(self.history) == number:
+                    self._unwritten = before
                 raise
         else:
             for name, state in tensors.items():
                 self._unwritten[name] = {key: value.detach().to("cpu", copy=True) for key, value in state.items()}
-        self.history, self.best = history, best
+            self.history, self.best = history, best
 
     def write_epochs(self) -> None:
-        """Write what `save_epoch` has kept in memory; raise RunError where the disk is full."""
+        """Write what `save_epoch` has kept in memory; raise RunError where the disk is full.
+
+        What stops it in its midst leaves a run that is whole, and may call it again.
+        """
         if self._unwritten:
             self._write(self.history, self.best)
 
     def _write(self, history: list[dict[str, Any]], best: int | None) -> None:
         started = time.monotonic()
-        for kind in ("weights", "optimizer", "history"):
-            for leftover in self.folder.glob(f".{kind}*.tmp"):  # of a process that was killed while it wrote
-                leftover.unlink(missing_ok=True)
         kept = f"epoch {self.epochs_written}" if self.epochs_written else "nothing yet"
         advice = f"Kept: {kept}. Free some space and run again: training continues from there."
+        checks = dict(self.checks)
         with _writing(f"Epoch {len(history)} cannot be written to {shown(self.folder)}", advice):
             for name, tensors in self._unwritten.items():
                 _save(self.folder / f"{name}.safetensors", tensors, self._header(int(name.split("-")[1])))
-                self.checks[name] = _check(self.folder / f"{name}.safetensors")
+                checks[name] = _check(self.folder / f"{name}.safetensors")
             stay = {f"{kind}-{number:04d}" for kind in ("weights", "optimizer") for number in (best, len(history) - 1)}
-            self.checks = {name: check for name, check in self.checks.items() if name in stay}
-            said = {"best": best, "epochs": history, "checks": self.checks}
-            _save_json(self.folder / "history.json", said)
+            checks = {name: check for name, check in checks.items() if name in stay}
+            _save_json(self.folder / "history.json", {"best": best, "epochs": history, "checks": checks})
+        self.history, self.best, self.checks = history, best, checks  # before what they do not name is deleted
         self._unwritten, self.epochs_written = {}, len(history)
         for kind, wanted in (("weights", {len(history) - 1, best}), ("optimizer", {len(history) - 1})):
             for path in self.folder.glob(f"{kind}-*.safetensors"):

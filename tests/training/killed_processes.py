@@ -1,0 +1,125 @@
+"""What test_killed_processes.py has done in a process of its own: python killed_processes.py FOLDER, in an empty one.
+
+It imports everything once and forks the processes that train together, which takes a tenth of what starting them does.
+"""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+import avnb.training.runs
+from avnb.data.build import open_store
+from avnb.data.locks import locked
+from avnb.data.store import ClipShape
+from avnb.errors import EndedError
+from avnb.metrics.localization import average_precision
+from avnb.models.ez_vsl import EZVSL, EZVSLSettings
+from avnb.training.fit import fit
+from avnb.training.processes import joined
+from avnb.training.runs import Run
+
+EPOCHS, AFTER = 4, 2  # of which a process is killed after so many
+ENDED = 3  # what a process answers that has ended since another one has
+SETTINGS = EZVSLSettings(
+    dataset="tiny", preset="quick", dim=16, epochs=EPOCHS, batch_size=12, learning_rate=1e-3, device="cpu",
+    shared_statistics=True,
+).resolve("cpu")  # fmt: skip
+
+
+def together(name: str, count: int, killed: int | None = None) -> list[int]:
+    """Train the run ``name`` in so many processes, of which one may be ``killed``; return what they answer, by rank."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    said = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    children = []
+    for rank in range(count):
+        if (child := os.fork()) == 0:
+            os.environ.update(said, RANK=str(rank), LOCAL_RANK=str(rank))
+            os._exit(one_of(name, rank == killed))
+        children.append(child)
+    return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+
+
+def one_of(name: str, is_killed: bool) -> int:
+    """Train as one of the processes, and be killed after an epoch; return what it answers."""
+    if is_killed:
+        save = Run.save_epoch
+
+        def save_epoch(run, *rest, **how):
+            save(run, *rest, **how)
+            if len(run.history) == AFTER:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        Run.save_epoch = save_epoch
+    try:
+        with joined():
+            fit(METHOD, STORE, run_of(name), False)
+    except EndedError:
+        return ENDED
+    return 0
+
+
+def run_of(name: str) -> Run:
+    return Run.of(SETTINGS, "tiny", name)
+
+
+def losses(name: str) -> list[list[float]]:
+    """Return the losses of every epoch."""
+    return [[value for key, value in row.items() if "loss" in key or key == "total"] for row in run_of(name).history]
+
+
+def left(name: str) -> dict[str, object]:
+    """Return how many epochs a run has, what is left of the processes beside them, and whether its lock is free."""
+    run = run_of(name)
+    with locked(run.folder / "lock") as free:
+        return {"epochs": len(run.history), "free": free, "hidden": [path.name for path in run.folder.glob(".*")]}
+
+
+def is_equal(name: str, other: str) -> bool:
+    """Tell whether two runs have the same files, to the bit but for the seconds that they took."""
+    one, two = run_of(name), run_of(other)
+    if sorted(path.name for path in one.folder.iterdir()) != sorted(path.name for path in two.folder.iterdir()):
+        return False
+    tensors = [
+        {
+            f"{path.name}/{key}": value
+            for path in run.folder.glob("*.safetensors")
+            for key, value in load_file(path).items()
+        }
+        for run in (one, two)
+    ]
+    return losses(name) == losses(other) and all(
+        torch.equal(tensors[1][key], value) for key, value in tensors[0].items()
+    )
+
+
+def main() -> dict[str, object]:
+    """Kill the first of two and go on with two, kill the second and go on with one and with three; return the facts."""
+    found: dict[str, object] = {"whole": together("whole", 2)}
+    avnb.training.runs.WRITTEN_SHARE = 0  # every epoch is written when it ends
+    found["first"] = together("first", 2, killed=0), left("first")
+    found["goes on"] = together("first", 2), left("first"), is_equal("first", "whole")
+    avnb.training.runs.WRITTEN_SHARE = 1e9  # no epoch but the first is written before the end
+    found["second"] = together("second", 2, killed=1), left("second")
+    for count in (1, 3):
+        name = f"by {count}"
+        shutil.copytree(run_of("second").folder, run_of(name).folder, dirs_exist_ok=True)
+        found[name] = together(name, count), left(name), losses(name)
+    return found | {"losses": losses("whole")}
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    average_precision(torch.rand(1, 4, 4), torch.ones(1, 4, 4))  # compiled once, for all children
+    STORE = open_store(Path(sys.argv[1]), ClipShape(size=64, rate=8000, seconds=1.0), False)
+    METHOD = EZVSL(SETTINGS, len(STORE.classes))
+    torch.optim.AdamW(METHOD.parameters())  # imports half of torch
+    print(json.dumps(main()))
