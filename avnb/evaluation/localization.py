@@ -5,6 +5,7 @@ First everything is asked, without the truth at hand; then everything is scored.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -159,12 +160,17 @@ def rows_by_name(store: Store, trial: Trial, device: str = "cpu", progress: bool
         return []
     kept = _by_name.setdefault(store, {})
     if (trial, store.truth) not in kept:
-        named = Named(store.classes, device=device)
+        named = _named(tuple(store.classes), device)
         if named.unnamed and progress and not kept:
             print(f"named: ImageNet has no name for {', '.join(named.unnamed)}; there it is EZ-VSL's object prior")
         rows, _ = evaluate(named, store, trial, progress=progress)
         kept[trial, store.truth] = [row for row in rows if row["method"] == named.settings.METHOD]
     return [dict(row) for row in kept[trial, store.truth]]
+
+
+@lru_cache(maxsize=1)  # of one data set at a time: the trials are judged one after the other
+def _named(classes: tuple[str, ...], device: str) -> Named:
+    return Named(classes, device=device)
 
 
 # -------------------------------------------------------------------------------------------------------------- asking

@@ -81,7 +81,8 @@ def on_validation(trial: Trial) -> Trial:
 
 def has_validation(store: Store, trial: Trial) -> bool:
     """Return whether there are validation clips whose truth is known, on which a threshold of the trial is chosen."""
-    return len(on_validation(trial).clips(store)) > 0
+    held_out = on_validation(trial)
+    return any(split == held_out.split for split, _ in store.count()) and len(held_out.clips(store)) > 0
 
 
 def areas_under_curves(values: Overlaps) -> list[float]:

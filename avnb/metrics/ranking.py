@@ -69,7 +69,7 @@ def judge_in_order(
         arrays = [np.ascontiguousarray(value.numpy()) for value in (*own, truth[part])]
         precision = np.empty(part.stop - start, np.float32)
         overlap = np.empty((part.stop - start, len(cuts)), np.float32)
-        _compiled()(*arrays, *(np.ascontiguousarray(column[part]) for column in columns), precision, overlap)
+        _judge_maps(*arrays, *(np.ascontiguousarray(column[part]) for column in columns), precision, overlap)
         return precision, overlap
 
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
@@ -98,47 +98,45 @@ def sorted_average_precision(
 
 
 @functools.lru_cache(maxsize=1)
-def _compiled() -> Callable:
-    import numba  # librosa's own dependency; with the compilation a few seconds, once a process
+def _compiled() -> tuple[Callable, Callable]:
+    """Return `_sort` and `_walk` compiled: a few seconds once, and kept beside this file or in the user's cache."""
+    import numba  # librosa's own dependency
 
-    compile = numba.njit(nogil=True)
-    return functools.partial(compile(_judge_maps), compile(_sort), compile(_walk))
+    try:
+        return tuple(numba.njit(nogil=True, cache=True)(function) for function in (_sort, _walk))
+    except RuntimeError:  # neither folder can be written to: compiled anew by each process
+        return tuple(numba.njit(nogil=True)(function) for function in (_sort, _walk))
 
 
-@no_type_check  # numba compiles the bare functions
-def _judge_maps(sort, walk, scores, order, positive, threshold, shift, strict, place, precision, overlap):
+@no_type_check  # numpy's arrays, thousands of times
+def _judge_maps(scores, order, positive, threshold, shift, strict, place, precision, overlap):
     """Fill ``precision`` [maps] and ``overlap`` [maps cuts] from float32 scores, their order if known, and the truth.
 
     One row of scores, or of the order, stands for all maps.
     """
+    sort, walk = _compiled()
     pixels = scores.shape[1]
     keys, spare = np.empty(pixels, np.int64), np.empty(pixels, np.int64)
-    patterns, marked = np.empty(pixels, np.int32), np.empty(pixels, np.bool_)
+    ranked, marked = np.empty(pixels, np.float32), np.empty(pixels, np.bool_)
     hits = np.zeros(pixels + 1, np.int64)  # of the truth, among the so many highest
-    ranked = patterns.view(np.float32)
     for row in range(positive.shape[0]):
         own = scores[row % scores.shape[0]]
         if order.shape[0] == 0:
-            keys, spare = sort(own.view(np.int32), positive[row], keys, spare)
-            for i in range(pixels):
-                descending = keys[i] >> 1
-                patterns[i] = 2147483647 - descending if descending <= 2147483647 else descending - 4294967296
-                marked[i] = keys[i] & 1
+            sort(own.view(np.int32), positive[row], keys, spare, ranked.view(np.int32), marked)
         else:
             places = order[row % order.shape[0]]
-            for i in range(pixels):
-                ranked[i] = own[places[i]]
-                marked[i] = positive[row, places[i]]
+            ranked[:], marked[:] = own[places], positive[row, places]
         precision[row] = walk(
             ranked, marked, hits, threshold[row], shift[row], strict[row], place[row], overlap[row]
         )  # fmt: skip
 
 
-@no_type_check
-def _sort(bits, positive, keys, spare):
-    """Return an integer a pixel in ascending order, small for high scores, the truth in its lowest bit; and a spare.
+@no_type_check  # numba compiles the bare functions
+def _sort(bits, positive, keys, spare, patterns, marked):
+    """Fill ``patterns`` with the ``bits`` of scores, high scores first, and ``marked`` with which are the truth's.
 
-    Bit patterns of positive floats grow with the float, those of negative floats with its size.
+    Sorted is an integer a pixel in ascending order, small for high scores, the truth in its lowest bit: bit patterns of
+    positive floats grow with the float, those of negative floats with its size.
     """
     pixels, buckets = len(bits), 1 << BITS
     first_of = np.zeros((DIGITS, buckets), np.int64)
@@ -163,7 +161,10 @@ def _sort(bits, positive, keys, spare):
             spare[first_of[digit, bucket]] = keys[i]
             first_of[digit, bucket] += 1
         keys, spare = spare, keys
-    return keys, spare
+    for i in range(pixels):
+        descending = keys[i] >> 1
+        patterns[i] = 2147483647 - descending if descending <= 2147483647 else descending - 4294967296
+        marked[i] = keys[i] & 1
 
 
 @no_type_check

@@ -306,14 +306,20 @@ def _show_once(figure: "matplotlib.figure.Figure") -> None:
     """Display the figure and close it: as a cell's value, at a cell's end, or by display(), whichever comes first.
 
     As JPEG where that is smaller, which it is for photographs (a fifth) and not for curves: saved notebooks stay small.
+    It is drawn once for both: savefig() would draw it twice for each.
     """
     import matplotlib.pyplot as plt
     from IPython.display import Image, display
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.image import imsave
 
     plt.close(figure)
-    png, jpeg = io.BytesIO(), io.BytesIO()
-    figure.savefig(png, format="png", facecolor="white")
-    figure.savefig(jpeg, format="jpeg", facecolor="white", pil_kwargs=JPEG)
+    figure.set_facecolor("white")
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    pixels, png, jpeg = np.asarray(canvas.buffer_rgba()), io.BytesIO(), io.BytesIO()
+    imsave(png, pixels, format="png", dpi=figure.dpi)
+    imsave(jpeg, pixels, format="jpeg", dpi=figure.dpi, pil_kwargs=JPEG)
     display(Image(min(png.getvalue(), jpeg.getvalue(), key=len)))
 
 

@@ -14,6 +14,7 @@ from avnb.data.build import open_store
 from avnb.data.mixing import sounding_classes
 from avnb.data.store import ClipShape, Store
 from avnb.errors import AvnbError, DataError
+from avnb.evaluation.overlaps import has_validation
 from avnb.evaluation.trials import Trial, duet_trial, several_trial, single_trial, synthetic_trial, trials_of
 
 Change = Callable[[dict[str, Any]], dict[str, Any] | None]
@@ -197,3 +198,9 @@ def test_whatever_a_folder_holds_is_asked_or_a_sentence(tiny_store, name):
                     sounding_classes(store, mixtures[:, : 1 if trial.recipe.clips == 1 else trial.sources])
                     offered += 1
     assert offered > 10
+
+
+def test_without_a_validation_split_no_threshold_is_chosen_on_it(renamed, tiny_store):
+    store = renamed("my-own", lambda row: None if row["split"] == "val" else row)
+    assert has_validation(tiny_store, several_trial(tiny_store))
+    assert not has_validation(store, several_trial(store))
