@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 from numpy.typing import DTypeLike
 
 from avnb.data.locks import remove_abandoned
@@ -98,15 +98,25 @@ def sync(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def new_array(path: Path, dtype: DTypeLike, shape: Sequence[int]) -> np.memmap:
+def new_array(
+    path: Path, dtype: DTypeLike, shape: Sequence[int], written: Bool[np.ndarray, " rows"] | None = None
+) -> np.memmap:
     """Create a memory-mapped array whose space on the disk is its own; raise OSError where there is too little.
 
-    Without that, writing to the map of a full disk kills the process by a signal (macOS has no such call).
+    Without that, writing to the map of a full disk kills the process by a signal (macOS has no such call). Where only
+    some rows are ``written``, the others are zeros that take no space.
     """
     array = np.lib.format.open_memmap(path, "w+", dtype, tuple(shape))
-    if hasattr(os, "posix_fallocate"):
-        with open(path, "rb+") as file:
-            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    if not hasattr(os, "posix_fallocate"):
+        return array
+    edges = (
+        [0, len(array)] if written is None else np.flatnonzero(np.diff(written, prepend=False, append=False)).tolist()
+    )
+    row = array.nbytes // max(1, len(array))
+    with open(path, "rb+") as file:
+        for first, last in zip(edges[::2], edges[1::2], strict=True):
+            if last > first:
+                os.posix_fallocate(file.fileno(), array.offset + first * row, (last - first) * row)
     return array
 
 

@@ -28,7 +28,7 @@ BROKEN_SHARE = 0.05  # more than this many undecodable clips stop the run
 SMALLEST_SIDE = 8  # pixels; below it a picture shows nothing
 AT_ONCE = 4096  # clips handed to the threads, so that a queue of a million takes no memory
 LOOKED_THROUGH = 1 << 19  # bytes of a metadata.jsonl (2,000 clips) up to which a replaced picture or sound is noticed
-FORMAT = 3  # of the arrays on disk; another number rebuilds them
+FORMAT = 4  # of the arrays on disk; another number rebuilds them
 
 
 def open_store(folder: Path, shape: ClipShape, progress: bool = True) -> Store:
@@ -98,12 +98,10 @@ def _build(info: DatasetInfo, store: Path, shape: ClipShape, progress: bool) -> 
     try:
         with temporary_folder(store.parent, store.name) as temporary:
             broken, silent = _decode(info, tables, temporary, shape, progress)
-            if broken:
-                tables = _close_gaps(temporary, tables, list(broken))
             for name, array in tables.items():
                 np.save(temporary / f"{name}.npy", array)
             source = [str(info.folder.resolve()), shape.size, shape.rate, shape.seconds]
-            said = {"source": source, "subsets": subsets, "broken": list(broken.values()), "silent": silent}
+            said = {"source": source, "subsets": subsets, "broken": broken, "silent": silent}
             files = sorted(temporary.glob("*.npy"))
             for path in files:
                 sync(path)
@@ -149,10 +147,10 @@ def _read_tables(info: DatasetInfo) -> tuple[dict[str, np.ndarray], list[str]]:
 
 def _decode(
     info: DatasetInfo, tables: dict[str, np.ndarray], folder: Path, shape: ClipShape, progress: bool
-) -> tuple[dict[int, dict], int]:
+) -> tuple[list[dict], int]:
     """Decode the clips into the large arrays, and note in ``tables`` which objects are seen.
 
-    Returns what failed, by its place, and how many are silent; raises DataError as soon as too many fail.
+    Returns what failed, which keeps its place, and how many are silent; raises DataError as soon as too many fail.
     """
     from tqdm.auto import tqdm
 
@@ -160,7 +158,7 @@ def _decode(
     number = {label: k for k, label in enumerate(info.classes)}
     frames = new_array(folder / "frames.npy", np.uint8, (clips, 3, size, size))
     sounds = new_array(folder / "waveforms.npy", np.int16, (clips, shape.samples))
-    masks = new_array(folder / "masks.npy", np.uint8, (clips, size, size))
+    masks = new_array(folder / "masks.npy", np.uint8, (clips, size, size), tables["clips"]["has_mask"])
     labels = new_array(folder / "labels.npy", bool, (clips, len(info.classes)))
 
     def decode(place: int, row: Row) -> tuple[Row, str | None, bool]:
@@ -180,7 +178,7 @@ def _decode(
             return row, str(error), False
         return row, None, bool(np.abs(sound).max() < SILENCE * 32767)
 
-    broken: dict[int, dict] = {}
+    broken: list[dict] = []
     silent = 0
     rows = read_rows(info.folder, info.classes)
     # Pillow, libsndfile and soxr let go of the interpreter while they work: threads use every core.
@@ -194,7 +192,7 @@ def _decode(
                 break
             silent += is_silent
             if why is not None:
-                broken[place] = {"id": row.id, "line": row.line, "why": why}
+                broken.append({"place": place, "id": row.id, "line": row.line, "why": why})
             if len(broken) > BROKEN_SHARE * clips:
                 raise _too_many(broken, place + 1, clips, info.name)
         else:
@@ -205,29 +203,13 @@ def _decode(
         pool.shutdown(cancel_futures=True)
 
 
-def _too_many(broken: dict[int, dict], tried: int, clips: int, name: str) -> DataError:
+def _too_many(broken: list[dict], tried: int, clips: int, name: str) -> DataError:
     """Return the error that says which clips, among the first ``tried``, cannot be decoded and why."""
-    first = "; ".join(f"{clip['id']} (line {clip['line']}): {clip['why']}" for clip in [*broken.values()][:3])
+    first = "; ".join(f"{clip['id']} (line {clip['line']}): {clip['why']}" for clip in broken[:3])
     return DataError(
         f'{len(broken):,} of the first {tried:,} clips of "{name}" cannot be decoded, more than {BROKEN_SHARE:.0%} of '
         f"all {clips:,}: {first}. Mend these files, or remove their rows from metadata.jsonl."
     )
-
-
-def _close_gaps(folder: Path, tables: dict[str, np.ndarray], broken: list[int]) -> dict[str, np.ndarray]:
-    """Take the ``broken`` clips out of the large arrays, and return the small ones without them."""
-    good = np.delete(np.arange(len(tables["ids"])), broken)
-    for name in ("frames", "waveforms", "masks", "labels"):
-        array = np.load(folder / f"{name}.npy", mmap_mode="r")
-        kept = new_array(folder / f"{name}~", array.dtype, (len(good), *array.shape[1:]))
-        for to, place in enumerate(good):
-            kept[to] = array[place]
-        os.replace(folder / f"{name}~", folder / f"{name}.npy")
-    counts = np.diff(tables["offsets"])
-    objects = np.isin(np.repeat(np.arange(len(counts)), counts), good)
-    of_objects = {name: tables[name][objects] for name in ("objects", "shares") if name in tables}
-    offsets = np.concatenate([[0], np.cumsum(counts[good])])
-    return {"ids": tables["ids"][good], "clips": tables["clips"][good], "offsets": offsets} | of_objects
 
 
 def _put_in_place(temporary: Path, store: Path) -> None:

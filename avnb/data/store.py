@@ -57,7 +57,7 @@ class Store:
     """
 
     rebuilt = ""  # why the store had to be built anew, where it had
-    kept: bool | np.ndarray = True  # which clips select() and count() offer: all, but in a part
+    kept: bool | np.ndarray = True  # which clips select() and count() offer: all that are not broken, but in a part
     shares: np.ndarray | None = None  # of the truth, each object's, where one is not 1
     truth: str = "mask"
 
@@ -80,8 +80,11 @@ class Store:
             arrays[name] for name in ("masks", "labels", "objects", "offsets")
         )
         self.shares = arrays.get("shares")
+        if self.broken:
+            self.kept = ~np.isin(np.arange(len(self)), [clip["place"] for clip in self.broken])
 
     def __len__(self) -> int:
+        """Return how many clips the arrays have room for, those that are broken among them."""
         return len(self.clips)
 
     def part(self, keep: Bool[np.ndarray, " clips"]) -> "Store":

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from avnb.data import build as module
-from avnb.data.arrays import cached_array
+from avnb.data.arrays import cached_array, new_array
 from avnb.data.build import open_store, read_frame, read_mask, read_waveform
 from avnb.data.clips import SceneObject
 from avnb.data.store import ClipShape, box_pixels
@@ -324,26 +324,37 @@ def test_a_full_disk_is_said_before_decoding(simple, workspace, monkeypatch):
     assert list((workspace / "data" / ".store").iterdir()) == []
 
 
-def test_broken_clips_are_named_counted_and_leave_no_gap(simple):
+def test_broken_clips_are_named_counted_and_never_offered(simple):
     folder = simple(60)
     (folder / "frames/0.png").unlink()
     (folder / "frames/31.png").write_bytes((folder / "frames/31.png").read_bytes()[:60])
     (folder / "audio/59.wav").write_bytes(b"no sound")
     store = open_store(folder, SMALL, progress=False)
     good = [k for k in range(60) if k not in (0, 31, 59)]
-    assert len(store) == 57
-    for to, k in enumerate(good):
-        clip = store.clip(to)
+    assert store.count() == {("train", "solo"): 57}
+    assert store.select("train").tolist() == good
+    for k in good:
+        clip = store.clip(k)
         assert clip.id == f"clip{k}"
         assert (clip.frame == k).all()
         np.testing.assert_allclose(clip.waveform, k / 100, atol=1e-4)  # 16 bits on disk, 16 in the store
         assert clip.labels == (CLASSES[k % 4],)
-        assert store.clips[to]["line"] == k + 1
-        assert store.read_truth(np.array([to]), np.array([[k % 4]])).sum() == 64
+        assert store.clips[k]["line"] == k + 1
+        assert store.read_truth(np.array([k]), np.array([[k % 4]])).sum() == 64
     assert [(clip["id"], clip["line"]) for clip in store.broken] == [("clip0", 1), ("clip31", 32), ("clip59", 60)]
     assert "left out: clip0 (line 1): data/own/frames/0.png is missing" in store.report
     assert "left out: clip31 (line 32): data/own/frames/31.png is not a picture that can be decoded" in store.report
     assert "left out: clip59 (line 60): data/own/audio/59.wav is not a sound that can be decoded" in store.report
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system cannot reserve space on a disk")
+def test_masks_that_are_not_there_take_no_disk(tmp_path):
+    written = np.isin(np.arange(64), [1, 2, 40])
+    array = new_array(tmp_path / "masks.npy", np.uint8, (64, 256, 256), written)
+    array[written] = 7
+    array.flush()
+    assert (np.load(tmp_path / "masks.npy") == np.where(written, 7, 0)[:, None, None]).all()
+    assert os.stat(tmp_path / "masks.npy").st_blocks * 512 < 10 * 256 * 256  # and not 64
 
 
 def test_more_than_5_percent_of_broken_clips_stop(simple, workspace):
@@ -367,7 +378,8 @@ def test_mended_clips_come_back_when_the_metadata_is_saved_anew(simple):
     assert "left out until metadata.jsonl changes" in store.report
     kept.rename(folder / "frames/3.png")
     (folder / "metadata.jsonl").touch()
-    assert len(open_store(folder, SMALL, progress=False)) == len(store) + 1
+    assert store.count() == {("train", "solo"): 19}
+    assert open_store(folder, SMALL, progress=False).count() == {("train", "solo"): 20}
 
 
 def test_silent_clips_are_kept_and_counted(simple):
