@@ -1,6 +1,8 @@
 """``devices`` above 1: so many processes of avnb-train, started by torch's own launcher, whose run is then loaded."""
 
+import codecs
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -13,6 +15,10 @@ from avnb.data.store import Store
 from avnb.datasets import open_data
 from avnb.errors import RunError, SettingsError
 from avnb.training.processes import check_parts, started_count
+
+PROGRAM = ("-u", "-m", "avnb.training")  # what Python runs in every process
+LAST_WORDS = 10_000  # letters in which their sentence is looked for
+SENTENCE = re.compile(r"^\w+Error: (.+)$", re.MULTILINE)
 
 
 def check_count(settings: Settings) -> None:
@@ -33,8 +39,8 @@ def is_to_be_launched(settings: Settings) -> bool:
 def launch(settings: Settings, store: Store) -> None:
     """Train in ``settings.devices`` processes of avnb-train, and show here what the first of them says.
 
-    Raises RunError where one of them fails, after its own sentence, and SettingsError where ``store`` is not what the
-    data set's name opens: clips that were chosen in a notebook are not known to other processes.
+    Raises RunError where one of them fails, with its sentence, and SettingsError where ``store`` is not what the data
+    set's name opens: clips that were chosen in a notebook are not known to other processes.
     """
     _, named = open_data(settings, progress=False)
     if named.classes != store.classes or not np.array_equal(named.kept, store.kept):
@@ -42,25 +48,26 @@ def launch(settings: Settings, store: Store) -> None:
             f'devices = {settings.devices}: these are some of the clips of "{store.name}", chosen here, and other '
             "processes open it by its name. Train on one device."
         )
-    said = {entry.name: getattr(settings, entry.name) for entry in fields(settings)}
+    asked = {entry.name: getattr(settings, entry.name) for entry in fields(settings)}
     usual = {entry.name: entry.default for entry in fields(settings)}
-    told = [text for name, value in said.items() if value != usual[name] for text in ("-p", name, str(value))]
+    told = [text for name, value in asked.items() if value != usual[name] for text in ("-p", name, str(value))]
     started = subprocess.Popen(
-        [sys.executable, "-m", "avnb.training", settings.METHOD, *told],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        [sys.executable, *PROGRAM, settings.METHOD, *told], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
+    text, said = codecs.getincrementaldecoder("utf-8")(errors="replace"), ""  # a letter may come in two pieces
     try:
         while piece := os.read(started.stdout.fileno(), 4096):
-            sys.stderr.write(piece.decode(errors="replace"))
+            sys.stderr.write(now := text.decode(piece))
             sys.stderr.flush()
+            said = (said + now)[-LAST_WORDS:]
         code = started.wait()
     except BaseException:  # a notebook that is stopped stops them too; they keep their finished epochs
         started.terminate()
         started.wait()
         raise
     if code:
-        raise RunError(f"The {settings.devices} processes that train have ended early; their sentence stands above.")
+        why = (SENTENCE.findall(said) or ["what they said stands above."])[-1]
+        raise RunError(f"The {settings.devices} processes that train have ended early: {why}")
 
 
 def run_processes(arguments: Sequence[str], count: int) -> None:
@@ -78,7 +85,7 @@ def run_processes(arguments: Sequence[str], count: int) -> None:
         run_id=f"avnb-{os.getpid()}", max_restarts=0, logs_specs=DefaultLogsSpecs(log_dir=os.devnull),
     )  # fmt: skip
     try:
-        elastic_launch(config, sys.executable)("-u", "-m", "avnb.training", *arguments)
+        elastic_launch(config, sys.executable)(*PROGRAM, *arguments)
     except SignalException:
         raise KeyboardInterrupt from None
     except ChildFailedError as error:
