@@ -5,6 +5,7 @@ writes. Batch norm takes the statistics of its own process's rows, as the releas
 is set; what it has seen is averaged at the end of an epoch, so that all go on from one network.
 """
 
+import atexit
 import os
 import select
 import signal
@@ -54,6 +55,7 @@ def joined() -> Iterator[None]:
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
     processes.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
+    atexit.register(_leave)
     with _ended_by_the_launcher():
         try:
             yield
@@ -64,6 +66,17 @@ def joined() -> Iterator[None]:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is on its way, and a sentence is yet to be said
             raise EndedError(f"Another process of this training has ended, so this one ends too. {KEPT}") from None
     processes.destroy_process_group()
+
+
+def _leave() -> None:
+    """End at once where `joined` was left by an error: Python's end would wait for what others have not answered.
+
+    They wait for this one, and the launcher for any that ends.
+    """
+    if processes.is_initialized():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(1)
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from avnb.training.processes import joined
 from avnb.training.runs import Run
 
 EPOCHS, AFTER = 4, 2  # of which a process is killed after so many
-ENDED = 3  # what a process answers that has ended since another one has
+NOT_ANSWERED = 3  # a process that lost the others ends at once, with 1, and not as Python ends, with this
 SETTINGS = EZVSLSettings(
     dataset="tiny", preset="quick", dim=16, epochs=EPOCHS, batch_size=12, learning_rate=1e-3, device="cpu",
     shared_statistics=True,
@@ -43,13 +43,13 @@ def together(name: str, count: int, killed: int | None = None) -> list[int]:
     for rank in range(count):
         if (child := os.fork()) == 0:
             os.environ.update(said, RANK=str(rank), LOCAL_RANK=str(rank))
-            os._exit(one_of(name, rank == killed))
+            sys.exit(one_of(name, rank == killed))
         children.append(child)
     return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
 
 
 def one_of(name: str, is_killed: bool) -> int:
-    """Train as one of the processes, and be killed after an epoch; return what it answers."""
+    """Train as one of the processes, and be killed after an epoch; return 0, or what is not answered at the end."""
     if is_killed:
         save = Run.save_epoch
 
@@ -63,7 +63,7 @@ def one_of(name: str, is_killed: bool) -> int:
         with joined():
             fit(METHOD, STORE, run_of(name), False)
     except EndedError:
-        return ENDED
+        return NOT_ANSWERED
     return 0
 
 
