@@ -5,12 +5,14 @@ checksums tell a damaged or altered file from the one that was written, not who 
 """
 
 import hashlib
+import html
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from avnb.errors import RunError
+from avnb.errors import RunError, printable
 from avnb.paths import shown, whole_file
 
 SHIPPED = Path(__file__).parents[1] / "weights"  # <method>/: runs of the quick preset that come with avnb
@@ -19,6 +21,7 @@ PARTS = ("settings.json", "data.json", "metrics.json", "history.json", "README.m
 HUB = "hf://"  # user/name: a repository on the Hugging Face Hub
 COLUMNS = ("subset", "sources", "geometry", "classes", "threshold_rule", "clips")  # of a row, before its numbers
 LEFT_OUT = ("method", "benchmark", "origin", *COLUMNS)
+_MARKS = re.compile(r"[\\`*_\[\]|~$]|(?<=http)s?:|(?<=www)\.", re.IGNORECASE)  # what Markdown would obey inside a line
 
 
 def seal(folder: Path) -> None:
@@ -53,8 +56,8 @@ def card(method: str, data: Mapping[str, Any], metrics: Mapping[str, Any]) -> st
     real = data["origin"] == "real"
     rows = [row for row in metrics["rows"] if "clips" in row]
     measured = list(dict.fromkeys(name for row in rows for name in row if name not in LEFT_OUT))
-    head = ["method", *(name.replace("_", " ") for name in COLUMNS), *measured]
-    lines = [" | ".join([row["method"], *(_cell(row.get(name)) for name in (*COLUMNS, *measured))]) for row in rows]
+    head = ["method", *(name.replace("_", " ") for name in COLUMNS), *map(markdown_text, measured)]
+    lines = [" | ".join(_cell(row.get(name)) for name in ("method", *COLUMNS, *measured)) for row in rows]
     origin = (
         "Real clips; their pictures and sounds are their owners'."
         if real
@@ -64,10 +67,10 @@ def card(method: str, data: Mapping[str, Any], metrics: Mapping[str, Any]) -> st
     return "\n".join(
         [
             "---", "license: mit", "library_name: avnb", "tags: [audio-visual, sound-source-localization]", "---", "",
-            f"# {method}, trained on {data['benchmark']}", "",
+            f"# {markdown_text(method)}, trained on {markdown_text(data['benchmark'])}", "",
             f"Trained by avnb with the settings of settings.json (preset {metrics['settings']['preset']}, "
             f"seed {metrics['settings']['seed']}). {origin}", "",
-            f"Classes, in the order of its outputs: {', '.join(data['classes'])}.", "",
+            f"Classes, in the order of its outputs: {', '.join(map(markdown_text, data['classes']))}.", "",
             "```python", "import avnb", "", 'method = avnb.load("the folder, or hf://user/name")',
             'avnb.localize_video("concert.mp4", method)', "```", "",
             "## How it was judged", "",
@@ -107,8 +110,20 @@ def _hub() -> Any:
     return huggingface_hub
 
 
+def markdown_text(text: str) -> str:
+    r"""Return text as Markdown prints it, on one line: no HTML, no column, link or formula, whatever its characters.
+
+    >>> print(markdown_text("a_b | <b>"))
+    a\_b \| &lt;b&gt;
+    """
+    line = html.escape(printable(re.sub(r"\s", " ", text)), quote=False)
+    return _MARKS.sub(lambda found: "".join(f"\\{mark}" if not mark.isalpha() else mark for mark in found[0]), line)
+
+
 def _cell(value: Any) -> str:
-    return "" if value is None else f"{value:.1f}" if isinstance(value, float) else str(value)
+    if value is None or value != value:  # nothing could be counted
+        return ""
+    return f"{value:.1f}" if isinstance(value, float) else markdown_text(str(value))
 
 
 def _digest(path: Path) -> str:

@@ -18,6 +18,7 @@ from avnb.data.store import ClipShape
 from avnb.evaluation.paper_tables import OWN, Line, Rebuilt
 from avnb.models.one_avm import OneAVM, OneAVMSettings
 from avnb.notebook import _banner
+from avnb.training.published import card
 from avnb.viewing import film, results, tsne
 from avnb.viewing.colours import class_colours, readable
 from avnb.viewing.paper_tables import as_html
@@ -123,6 +124,15 @@ def banner(store, _):
     return shown[0].data
 
 
+def model_card(store, _):
+    """Return the model card as a site shows it that lets Markdown hold HTML."""
+    import mistune  # nbconvert's
+
+    shown = mistune.create_markdown(escape=False, plugins=["table", "url", "strikethrough", "math"])
+    data = {"origin": "real", "benchmark": store.name, "classes": list(NAMES)}
+    return shown(card("avgn", data, {"settings": {"preset": "quick", "seed": 0}, "rows": rows_of(store)}))
+
+
 def network():
     method = OneAVM(OneAVMSettings(preset="quick").resolve("cpu"), 4).eval()
     return method, torch.zeros(3, 32, 32, dtype=torch.uint8), torch.rand(22_050) - 0.5
@@ -135,6 +145,7 @@ PAGES = {
     "results.plain_table": plain,
     "paper_tables.as_html": lambda *_: as_html(rebuilt()),
     "notebook._banner": banner,
+    "published.card": model_card,
     "tsne.hover": hovering,
     "players.player": lambda *_: player(SOUND, RATE)._repr_html_(),
     "players.players": lambda *_: players(dict.fromkeys(NAMES, SOUND), RATE).data,
@@ -150,7 +161,7 @@ NO_PAGE = {"film.show_picture": "a picture", "localize.LocalizedVideo.scrub": "s
 
 def test_no_page_is_forgotten_here():
     found = shown_by("HTML", "Styler", "Widget", "Scrubber", "Audio", "display.Image").keys()
-    assert found - NO_PAGE.keys() == PAGES.keys() - {"paper_tables.as_html", "notebook._banner"}
+    assert found - NO_PAGE.keys() == PAGES.keys() - {"paper_tables.as_html", "notebook._banner", "published.card"}
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +197,13 @@ def test_a_name_is_text_on_every_page(name, store, scrubber, browser, tmp_path):
     assert foreign == 0
     assert end  # no name has swallowed the rest, or hidden it
     assert [url for url in asked if not url.startswith("data:")] == [path.as_uri()]
-    if name in ("results.plain_table", "results.results_table", "players.players", "paper_tables.as_html"):
+    if name in (
+        "results.plain_table",
+        "results.results_table",
+        "players.players",
+        "paper_tables.as_html",
+        "published.card",
+    ):
         squeezed = re.sub(r"\s+", " ", words)
         lost = [one for one in NAMES if not {_squeezed(one), _squeezed(readable(one))} & _found(one, squeezed)]
         assert not lost

@@ -19,8 +19,8 @@ separation pays back: the companion whose mask comes nearer to its room's sound 
 - OneAVM's Table 6 does not say how CCoL localizes. Ours: grounding is asked at each position of the picture.
 - Where only two clips are mixed (the validation), each room has one object.
 - In the quick preset's time grounding hardly learns (its loss goes from 1.39, chance, to 1.29), so that masks are
-  switched on and off nearly by chance: 40 duets of the stand-in gained 1.3 dB. With every mask switched on in its place,
-  and one epoch more, separation gained 2.0, with the companions that truly sound 3.6.
+  switched on and off nearly by chance: 40 duets of the stand-in gained 1.3 dB. With every mask switched on in its
+  place, and one epoch more, separation gained 2.0, with the companions that truly sound 3.6.
 """
 
 from dataclasses import dataclass
