@@ -39,8 +39,8 @@ ear: $(VENV)/.installed
 test: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder
 
-# From what users hold of every benchmark, in miniature, through every notebook to the papers' tables: an hour of a core;
-# make rehearsal REHEARSAL=diagonal runs each benchmark and each notebook at least twice.
+# From what users hold of every benchmark, in miniature, through every notebook to the papers' tables: an hour of a core.
+# make test runs a diagonal of this grid, each benchmark and each notebook at least twice; REHEARSAL=none leaves it out.
 REHEARSAL ?= full
 rehearsal: $(VENV)/.installed
 	REHEARSAL=$(REHEARSAL) $(BIN)/python -m pytest tests/rehearsal

@@ -184,10 +184,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter):
-    """Print what each notebook took."""
+    """Print what each notebook took, and what became of those of the dress rehearsal."""
     reports = [report for reports in terminalreporter.stats.values() for report in reports]
-    found = {dict(report.user_properties).get("notebook") for report in reports if hasattr(report, "user_properties")}
-    if measured := sorted(filter(None, found)):
+    found = [dict(report.user_properties) for report in reports if hasattr(report, "user_properties")]
+    if measured := sorted({one["notebook"] for one in found if "notebook" in one}):
         terminalreporter.section("notebooks, with parameters for a test", sep="-")
         for name, seconds, megabytes in measured:
             terminalreporter.write_line(f"{name:32} {seconds:5.0f} s  {megabytes:6,.0f} MB at most")
+    if rehearsed := {tuple(one["rehearsed"][:2]): one["rehearsed"][2:] for one in found if "rehearsed" in one}:
+        _print_grid(terminalreporter, rehearsed)
+
+
+def _print_grid(terminalreporter, rehearsed: dict[tuple[str, str], tuple[str, float]]) -> None:
+    """Print what became of each notebook on each miniature, and its seconds."""
+    numbers = sorted({number for _, number in rehearsed})
+    terminalreporter.section("dress rehearsal: ran, says why not, TRACEBACK; processor seconds", sep="-")
+    terminalreporter.write_line(f"{'':22}" + "".join(f"{number:>12}" for number in numbers))
+    for name in dict.fromkeys(name for name, _ in rehearsed):
+        words = [
+            f"{rehearsed[name, k][0]} {rehearsed[name, k][1]:.0f}" if (name, k) in rehearsed else "-" for k in numbers
+        ]
+        terminalreporter.write_line(f"{name:22}" + "".join(f"{word:>12}" for word in words))
+    seconds = sum(seconds for _, seconds in rehearsed.values())
+    terminalreporter.write_line(f"{seconds:.0f} s of a processor in notebooks")

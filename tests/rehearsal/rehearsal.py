@@ -34,6 +34,11 @@ class Outcome:
     traceback: str = ""
     seconds: float = 0.0
 
+    @property
+    def word(self) -> str:
+        """What became of it, for the table at the end."""
+        return "TRACEBACK" if self.traceback else "says why" if self.stopped else "ran"
+
 
 OUTCOMES: dict[tuple[str, str], Outcome] = {}  # by data set and notebook
 
