@@ -108,10 +108,12 @@ class Kernel:
         wanted = TINY | {"dataset": name}
         known = {key: value for key, value in wanted.items() if f"\n{key}:" in f"\n{cell.source}"}
         papermill_engines.register("here", self._engine())
+        told = {"engine_name": "here", "kernel_name": "python3", "progress_bar": False}
+        told["request_save_on_cell_execute"] = False  # else it is written before and after each cell
         started = self._begin(name)
         stopped = traceback = ""
         try:
-            execute_notebook(source, ran, known, engine_name="here", kernel_name="python3", progress_bar=False)
+            execute_notebook(source, ran, known, **told)
         except PapermillExecutionError as error:
             if error.ename in SENTENCES:
                 stopped = str(error.evalue)
