@@ -112,7 +112,8 @@ def _build(info: DatasetInfo, store: Path, shape: ClipShape, progress: bool) -> 
             _put_in_place(temporary, store)
             _remove_superseded(store, source)
     except OSError as error:
-        size = clips * (4 * shape.size**2 + 2 * shape.samples) / 1e9
+        masks = int(tables["clips"]["has_mask"].sum())
+        size = (clips * (3 * shape.size**2 + 2 * shape.samples) + masks * shape.size**2) / 1e9
         raise DataError(
             f'Cannot write the decoded clips of "{info.name}" to {shown(store.parent)}: {error.strerror}. They take '
             f"{size:.1f} GB: free some space, or point AVNB_DATA to a larger disk."

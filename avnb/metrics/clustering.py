@@ -18,6 +18,7 @@ from torch.nn.functional import normalize
 from avnb.errors import DataError
 
 SHUFFLES = 20  # of the labels, for chance
+MOST = 20_000  # clips whose silhouette is of all of them: half a minute
 
 
 def k_means(points: Float[Tensor, "points dim"], clusters: int, seed: int = 0) -> Int[Tensor, " points"]:
@@ -53,10 +54,14 @@ def nmi_of_features(features: Float[Tensor, "clips dim"], labels: Sequence[str])
 def silhouette(features: Float[Tensor, "clips dim"], labels: Sequence[str]) -> float:
     """Return the mean silhouette (-1..1) of the classes: whether a clip is nearer to its own than to the next.
 
-    Of the features' directions; NaN where it is not defined (one class, or as many classes as clips).
+    Of the features' directions, of a sample of them where there are more than MOST, since all are compared with all;
+    NaN where it is not defined (one class, or as many classes as clips).
     """
     from sklearn.metrics import silhouette_score
 
+    if len(labels) > MOST:
+        sample = np.random.default_rng(0).permutation(len(labels))[:MOST]
+        features, labels = features[sample], [labels[place] for place in sample]
     if not 1 < len(set(labels)) < len(labels):
         return float("nan")
     return float(silhouette_score(directions(features).numpy(), list(labels)))

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import normalized_mutual_info_score, silhouette_score
 
+from avnb.metrics import clustering
 from avnb.metrics.clustering import chance_nmi, directions, k_means, nmi, nmi_of_features, silhouette
 
 LABELS = ["bell", "drum", "horn"] * 8
@@ -67,6 +68,14 @@ def test_lengths_of_vectors_do_not_matter():
 
 def test_a_vector_of_zeros_has_no_direction_and_breaks_nothing():
     assert directions(torch.zeros(2, 3)).eq(0).all()
+
+
+def test_the_silhouette_of_many_is_that_of_a_sample(monkeypatch):
+    features = three_heaps(0.3)
+    monkeypatch.setattr(clustering, "MOST", 12)
+    sample = np.random.default_rng(0).permutation(24)[:12]
+    expected = silhouette_score(directions(features)[sample].numpy(), [LABELS[place] for place in sample])
+    assert silhouette(features, LABELS) == pytest.approx(expected)
 
 
 def test_one_class_alone_has_no_silhouette():
