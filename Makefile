@@ -27,6 +27,11 @@ $(VENV)/.installed: requirements.lock pyproject.toml | $(BIN)/uv
 lock: | $(BIN)/uv
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra notebooks --extra test --custom-compile-command 'make lock' --output-file requirements.lock pyproject.toml
 
+# Tests start many processes. Where Python is told not to keep its byte code, each of them would compile torch anew.
+$(VENV)/.compiled: $(VENV)/.installed
+	$(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null 2>&1 || true  # some packages carry files of another Python
+	touch $@
+
 demo: $(VENV)/.installed
 	$(BIN)/papermill notebooks/04_avgn.ipynb outputs/04_avgn.ipynb -p dataset music --execution-timeout 1800
 
@@ -36,17 +41,17 @@ ear: $(VENV)/.installed
 
 # Two processes of one thread each take half the time of one process of two; a file's tests share what they train, and
 # tests/conftest.py begins with the slowest files.
-test: $(VENV)/.installed
+test: $(VENV)/.compiled
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder
 
 # From what users hold of every benchmark, in miniature, through every notebook to the papers' tables: an hour of a core.
 # make test runs a diagonal of this grid, each benchmark and each notebook at least twice; REHEARSAL=none leaves it out.
 REHEARSAL ?= full
-rehearsal: $(VENV)/.installed
+rehearsal: $(VENV)/.compiled
 	REHEARSAL=$(REHEARSAL) $(BIN)/python -m pytest tests/rehearsal
 
 # What a fresh installation must be able to do, in a few minutes; the second time with the lowest versions allowed.
-smoke: $(VENV)/.installed
+smoke: $(VENV)/.compiled
 	$(BIN)/python -m pytest -m smoke
 
 smoke-lowest: | $(BIN)/uv
