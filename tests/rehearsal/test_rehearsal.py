@@ -54,7 +54,8 @@ UNJUDGED = {"kinetics400", "mine"}  # there are no boxes: maps are shown, and no
 IMPOSSIBLE = {
     **{(name, "14"): "with a box or a mask" for name in UNJUDGED},
     **{(name, number): ONE_CLASS for name in NAMELESS for number in ("03", "04")},
-    **{(name, number): "learns from mixtures of 2 classes" for name in NAMELESS for number in ("09", "14")},  # AVGN
+    **{(name, number): "learns from mixtures of 2 classes" for name in NAMELESS for number in ("09", "13", "14")},
+    **{("is3", number): "is of the classes that are trained on" for number in ("04", "05")},
     **{(name, "08"): "ccol learns from mixtures of 4 classes" for name in NAMELESS},
     **{(name, "05"): "they take clips of four classes" for name in (*NAMELESS, "vggsound-duet")},
     **{
