@@ -20,6 +20,16 @@ from avnb.errors import DataError
 ROUNDS = 20  # of redrawing partners that may not meet, before looking which may
 
 
+def evenly(clips: Int[np.ndarray, " clips"], most: int) -> Int[np.ndarray, " _"]:
+    """Return at most ``most`` of the clips (0: all) at even steps, the first and the last among them.
+
+    So that what lies together, the clips of a class or of a video, is not left out together.
+    """
+    if not most:
+        return clips
+    return clips[np.linspace(0, len(clips) - 1, min(most, len(clips))).round().astype(int)]
+
+
 def draw_partners(
     store: Store,
     anchors: Int[np.ndarray, " examples"],

@@ -12,7 +12,7 @@ from jaxtyping import Int
 
 from avnb.data.benchmarks import BENCHMARKS, Protocol
 from avnb.data.clips import Recipe
-from avnb.data.mixing import draw_partners
+from avnb.data.mixing import draw_partners, evenly
 from avnb.data.store import Store
 from avnb.errors import DataError
 from avnb.metrics.protocols import FRAME_WISE, MEAN_IOU, PROTOCOLS, check_protocol
@@ -65,8 +65,7 @@ class Trial:
         chosen = pool = self.clips(store)  # partners, too, have ground truth and one class
         if len(chosen) == 0:
             raise DataError(self._nothing(store))
-        if self.limit:
-            chosen = chosen[np.linspace(0, len(chosen) - 1, min(self.limit, len(chosen))).round().astype(int)]
+        chosen = evenly(chosen, self.limit)
         generator = np.random.default_rng([2023, self.sources])
         # Where nobody has named what sounds, as on Flickr-SoundNet, two clips are taken for two sources.
         named = bool(store.labels[pool].any(axis=0).sum() > 1)

@@ -15,7 +15,7 @@ from avnb.config import Settings
 from avnb.data.ahead import ahead
 from avnb.data.arrays import announce, cached_array
 from avnb.data.clips import Batch, RawBatch, Recipe
-from avnb.data.mixing import draw_partners, feature_name, make_batch, read_batch, shrunk
+from avnb.data.mixing import draw_partners, evenly, feature_name, make_batch, read_batch, shrunk
 from avnb.data.rows import DeviceRows, Rows
 from avnb.data.store import Store
 from avnb.devices import own_rows
@@ -225,9 +225,7 @@ def _divided(
     if not len(val):
         held = _held_out(store, train, classes)
         train, val = train[~held], train[held]
-    if limit:
-        train, val = (part[:: max(1, len(part) // limit)][:limit] for part in (train, val))
-    return train, val
+    return evenly(train, limit), evenly(val, limit)
 
 
 def _held_out(store: Store, train: Int[np.ndarray, " clips"], classes: int) -> Bool[np.ndarray, " clips"]:

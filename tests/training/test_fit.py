@@ -377,6 +377,13 @@ def test_limit_takes_so_many_clips_of_each_split(tiny_store):
     assert (len(examples.train), len(examples.val)) == (5, 5)
 
 
+@pytest.mark.parametrize("limit", [8, 12, 20])
+def test_limit_leaves_out_no_class(tiny_store, limit):
+    """The classes of the clips take turns: of every second clip, or every third, some would be left out."""
+    examples = gather_examples(Meter([], limit=limit, batch_size=4), tiny_store, progress=False)
+    assert tiny_store.labels[examples.train].any(axis=0).all()
+
+
 def test_every_training_clip_is_seen_once_an_epoch_and_no_other_ever(tiny_store, tmp_path):
     method = Meter([Stage("only", 2, (Recipe(2, "side_by_side"),))])
     met = []
