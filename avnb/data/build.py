@@ -43,7 +43,7 @@ def open_store(folder: Path, shape: ClipShape, progress: bool = True) -> Store:
     if store is not None:
         return store
     waiting = f'"{info.name}" is being decoded by another process, which is waited for.' if progress else ""
-    with in_turn(path.with_name(f"{path.name}.lock"), waiting):
+    with in_turn(path, waiting):
         store, damage = _opened(info, path, shape)
         if store is None:
             if damage:

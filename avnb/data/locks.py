@@ -21,11 +21,12 @@ LOCK = "lock"  # the file in a temporary folder that its process holds
 ASKED_EVERY = 0.5  # seconds after which a lock that another process holds is asked for again
 ABANDONED = 24 * 3600  # seconds after which a temporary folder without a lock counts as left behind
 _OWN = re.compile(r"\..+\.(\d+)\.tmp")  # what whole_file() writes
+_TURN = re.compile(r"\..+\.lock")  # empty, what in_turn() holds
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[bool]:
-    """Hold the lock ``path`` in the block; yield False where another process holds it.
+    """Hold the lock ``path`` in the block; yield False where another process holds it, or has just deleted it.
 
     What stands at ``path`` is neither followed, where it is a link, nor emptied. Raises DataError where it is a link or
     the disk has no locks.
@@ -61,15 +62,20 @@ def _take(handle: int, path: Path) -> bool:
             f"{shown(path)} cannot be locked ({error.strerror}), so that a second process could write the same; use a "
             "disk that has locks."
         ) from None
-    return True
+    try:
+        return os.path.samestat(os.fstat(handle), os.stat(path))
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager
 def in_turn(path: Path, waiting: str = "") -> Iterator[None]:
-    """Hold the lock ``path`` in the block, after the process that holds it now, of which ``waiting`` is printed.
+    """Hold the lock beside ``path`` in the block, after the process that holds it now; ``waiting`` is printed then.
 
-    For work that others find done and need not do again. The file is deleted at the end.
+    For work that others find done and need not do again. The lock's file is deleted at the end, and by
+    `remove_abandoned` where the process was killed.
     """
+    path = path.with_name(f".{path.name}.lock")
     while True:
         with locked(path) as free:
             if free:
@@ -103,13 +109,17 @@ def temporary_folder(parent: Path, name: str) -> Iterator[Path]:
 
 
 def remove_abandoned(parent: Path) -> None:
-    """Remove the temporary folders and files in ``parent`` whose process is no more."""
+    """Remove the temporary folders and files in ``parent`` whose process is no more, and locks that nobody holds."""
     with contextlib.suppress(FileNotFoundError), os.scandir(parent) as entries:
         for entry in entries:
-            if not entry.name.endswith(".tmp"):
-                continue
             path = parent / entry.name
-            if entry.is_dir(follow_symlinks=False) and _is_abandoned(path):
+            if _TURN.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                with contextlib.suppress(OSError, DataError), locked(path) as free:
+                    if free and not path.stat().st_size:
+                        path.unlink()
+            elif not entry.name.endswith(".tmp"):
+                continue
+            elif entry.is_dir(follow_symlinks=False) and _is_abandoned(path):
                 shutil.rmtree(path, ignore_errors=True)
             elif (match := _OWN.fullmatch(entry.name)) and not _runs(int(match[1])):
                 with contextlib.suppress(OSError):

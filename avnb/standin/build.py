@@ -140,7 +140,7 @@ def whole_folder(folder: Path) -> Iterator[Path | None]:
         return
     waiting = f"{shown(folder)} is being rendered by another process, which is waited for."
     try:
-        with in_turn(folder.with_name(f".{folder.name}.lock"), waiting):
+        with in_turn(folder, waiting):
             if (folder / "dataset.json").exists():
                 yield None
                 return

@@ -1,6 +1,5 @@
 """Work that one process does and others wait for: what they find when it is done, and when the process dies."""
 
-import os
 import shutil
 import subprocess
 import sys
@@ -15,9 +14,11 @@ import pytest
 from avnb.data import build
 from avnb.data.arrays import cached_array
 from avnb.data.build import open_store
+from avnb.data.locks import locked, remove_abandoned
 from avnb.data.store import ClipShape
 from avnb.standin.build import whole_folder
 
+fcntl = pytest.importorskip("fcntl", reason="another system's locks")
 SMALL = ClipShape(size=16, rate=8000, seconds=0.1)
 NOBODY = 1 << 30  # the number of no process
 HOLDER = """
@@ -27,8 +28,6 @@ with open(sys.argv[1], "w") as file:
     print("held", flush=True)
     sys.stdin.read()
 """
-
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="another system's locks")
 
 
 @pytest.fixture
@@ -63,7 +62,7 @@ def waits(future: Future) -> bool:
 def test_a_store_that_another_process_decodes_is_waited_for_until_that_one_dies(tiny, hold, aside, capsys):
     folder = open_store(tiny / "data" / "tiny", SMALL, progress=False).folder
     shutil.rmtree(folder)
-    other = hold(folder.with_name(f"{folder.name}.lock"))
+    other = hold(folder.with_name(f".{folder.name}.lock"))
     left = folder.with_name(f"{folder.name}.{other.pid}-1.tmp")
     left.mkdir()
     (left / "lock").touch()
@@ -105,6 +104,27 @@ def test_a_stand_in_that_another_process_renders_is_waited_for(tmp_path, hold, a
     other.kill()
     assert found.result(timeout=30) is None
     assert [path.name for path in tmp_path.iterdir()] == ["music"]
+
+
+def test_locks_that_nobody_holds_are_deleted_and_nothing_else(tmp_path, hold):
+    hold(tmp_path / ".held.lock")
+    (tmp_path / ".left.lock").touch()
+    (tmp_path / ".somebodys.lock").write_text("a note")
+    remove_abandoned(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".held.lock", ".somebodys.lock"]
+
+
+def test_a_lock_whose_file_is_deleted_before_it_is_taken_is_none(tmp_path, monkeypatch):
+    """Its holder deletes it at the end of its turn: a third process, which makes another one, would not see this."""
+    path, flock = tmp_path / "lock", fcntl.flock
+
+    def late(*asked):
+        path.unlink()
+        return flock(*asked)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with locked(path) as free:
+        assert not free
 
 
 def test_an_array_that_a_killed_process_has_half_filled_is_deleted_by_the_next(tmp_path):
