@@ -120,6 +120,8 @@ def reels_of(store: Store, runs: Run | Sequence[Run] | Mapping[str, Run], clips:
     for a run without maps or with maps of other data, and for runs that share no mixture.
     """
     named = _by_name(runs)
+    if not named:
+        raise RunError("There is no run to show: a method's notebook, 02 to 08, trains and judges one.")
     saved = {name: _maps_of(run, store) for name, run in named.items()}
     keys = [key for key in next(iter(saved.values())) if all(key in maps for maps in saved.values())]
     keys.sort(key=lambda key: next(iter(saved.values()))[key]["classes"].shape[1])  # by the number of sources

@@ -346,3 +346,8 @@ def test_a_long_name_above_a_column_does_not_reach_into_the_next():
     column = (300 + GAP) // 3
     assert np.array_equal(short[:, 2 * column :], long[:, 2 * column :])
     assert not np.array_equal(short[:, :200], long[:, :200])
+
+
+def test_no_run_at_all_is_a_sentence(tiny_store):
+    with pytest.raises(RunError, match="There is no run to show"):
+        scrub(tiny_store, {})
