@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-from avnb.data.mixing import make_batch, sounding_classes
+from avnb.data.mixing import evenly, make_batch, sounding_classes
 from avnb.data.store import Store
 from avnb.errors import DataError, RunError
 from avnb.evaluation.trials import Trial
@@ -173,7 +173,7 @@ def _reel_of_clips(
     common = [mixture for mixture in first if all(mixture in there for there in places.values())]
     if not common:
         return None
-    common = [common[int(k)] for k in np.linspace(0, len(common) - 1, min(clips, len(common))).round()]
+    common = [common[k] for k in evenly(np.arange(len(common)), clips)]
     sources = next(iter(saved.values()))[key]["classes"].shape[1]
     maps = {}
     for name, of in saved.items():
