@@ -19,7 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return 0, or 1 after a sentence on standard error that says what is wrong and what to do."""
     if "RANK" in os.environ:  # what torch's processes warn each other of; read when torch is loaded
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-    return answer(_parser(), arguments, lambda said: _train_together(said.method, said.parameters))
+    return answer(_parser(), arguments, lambda said: _train_together(said.method, said.parameters, said.wait))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -33,13 +33,16 @@ def _parser() -> argparse.ArgumentParser:
         "-p", nargs=2, action="append", default=[], dest="parameters", metavar=("NAME", "VALUE"),
         help="a setting, as papermill takes it for the notebook: -p dataset music -p epochs 3 -p devices 2",
     )  # fmt: skip
+    parser.add_argument(
+        "--wait", action="store_true", help="for a process that trains the run now, to load what it made"
+    )
     return parser
 
 
-def _train_together(name: str, parameters: Iterable[Sequence[str]]) -> str:
+def _train_together(name: str, parameters: Iterable[Sequence[str]], wait: bool) -> str:
     """Train, as one of the processes that torchrun has started, or alone; return what the first of them says."""
     try:
-        return train_by_name(name, parameters)
+        return train_by_name(name, parameters, wait)
     except KeyboardInterrupt:
         if "RANK" not in os.environ:
             raise
@@ -52,8 +55,8 @@ def _train_together(name: str, parameters: Iterable[Sequence[str]]) -> str:
         raise
 
 
-def train_by_name(name: str, parameters: Iterable[Sequence[str]]) -> str:
-    """Train, and return what there is now."""
+def train_by_name(name: str, parameters: Iterable[Sequence[str]], wait: bool = False) -> str:
+    """Train, and return what there is now; a run that another process trains is an error, unless it is to ``wait``."""
     from avnb.datasets import open_data
     from avnb.devices import first_before_others, process_number
     from avnb.models import METHODS
@@ -67,7 +70,8 @@ def train_by_name(name: str, parameters: Iterable[Sequence[str]]) -> str:
     asked = read_parameters(kind, read_values(kind, parameters))
     check_count(asked)
     if is_to_be_launched(asked):
-        run_processes([name, *(text for pair in parameters for text in ("-p", *pair))], asked.devices)
+        told = [text for pair in parameters for text in ("-p", *pair)]
+        run_processes([name, *told, *(["--wait"] if wait else [])], asked.devices)
         return ""
     with joined():
         first = process_number() == 0
@@ -76,7 +80,7 @@ def train_by_name(name: str, parameters: Iterable[Sequence[str]]) -> str:
         if first:
             print(store.report)
             print(f"device {settings.device}, preset {settings.preset}")
-        _, run = train(settings, store, progress=first)
+        _, run = train(settings, store, first, wait)
     return f"{len(run.history)} epochs, of which {run.best + 1} is kept: {shown(run.folder)}" if first else ""
 
 

@@ -54,12 +54,13 @@ WARM_UP = 0.1  # of a one-cycle schedule
 ASKED_EVERY = 50  # steps after which a GPU is asked for its losses: each answer makes the next step wait
 
 
-def fit(method: Method, store: Store, run: Run, progress: bool = True) -> list[dict[str, Any]]:
+def fit(method: Method, store: Store, run: Run, progress: bool = True, wait: bool = False) -> list[dict[str, Any]]:
     """Train ``method`` on the store's solo clips and return the history, whose epochs are on the disk when it ends.
 
     Continues where ``run`` stands; leaves the weights of the epoch that counts, ``run.best``, in ``method``. Raises
     RunError on a loss that is not a number, naming the batch, and SettingsError on a batch larger than the split.
-    Ctrl-C keeps every finished epoch. With several processes all call it, with the same.
+    Ctrl-C keeps every finished epoch. Raises RunInUseError where another process trains the run, unless it is to
+    ``wait`` for that. With several processes all call it, with the same.
     """
     settings, stages = method.settings, method.stages()
     device = torch.device(settings.device)
@@ -78,7 +79,7 @@ def fit(method: Method, store: Store, run: Run, progress: bool = True) -> list[d
         launch(settings, store)
         run.reload()
     elif left:
-        with run.alone():
+        with run.alone(wait):
             together()
             run.reload()
             _check_disk(run)

@@ -18,7 +18,8 @@ from avnb.training.processes import check_parts, started_count
 
 PROGRAM = ("-u", "-m", "avnb.training")  # what Python runs in every process
 LAST_WORDS = 10_000  # letters in which their sentence is looked for
-SENTENCE = re.compile(r"^\w+Error: (.+)$", re.MULTILINE)
+SENTENCE = re.compile(r"^(\w+Error): (.+)$", re.MULTILINE)
+SAID_ABOVE = "has failed, as it says above"
 
 
 def check_count(settings: Settings) -> None:
@@ -51,9 +52,15 @@ def launch(settings: Settings, store: Store) -> None:
     asked = {entry.name: getattr(settings, entry.name) for entry in fields(settings)}
     usual = {entry.name: entry.default for entry in fields(settings)}
     told = [text for name, value in asked.items() if value != usual[name] for text in ("-p", name, str(value))]
-    started = subprocess.Popen(
-        [sys.executable, *PROGRAM, settings.METHOD, *told], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
+    run_command([settings.METHOD, *told], settings.devices)
+
+
+def run_command(arguments: Sequence[str], count: int) -> str:
+    """Run avnb-train, which is to start ``count`` processes, and show here what they say; return the last line of it.
+
+    Raises RunError where they fail, with their sentence.
+    """
+    started = subprocess.Popen([sys.executable, *PROGRAM, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     text, said = codecs.getincrementaldecoder("utf-8")(errors="replace"), ""  # a letter may come in two pieces
     try:
         while piece := os.read(started.stdout.fileno(), 4096):
@@ -66,8 +73,15 @@ def launch(settings: Settings, store: Store) -> None:
         started.wait()
         raise
     if code:
-        why = (SENTENCE.findall(said) or ["what they said stands above."])[-1]
-        raise RunError(f"The {settings.devices} processes that train have ended early: {why}")
+        raise RunError(f"The {count} processes that train have ended early: {_why(said)}")
+    return said.strip().rpartition("\n")[2]
+
+
+def _why(said: str) -> str:
+    """Return the sentence that tells why processes have ended: not that of one which ended since another had."""
+    sentences = SENTENCE.findall(said)
+    causes = [sentence for kind, sentence in sentences if kind != "EndedError" and SAID_ABOVE not in sentence]
+    return (causes or [sentence for _, sentence in sentences] or ["what they said stands above."])[-1]
 
 
 def run_processes(arguments: Sequence[str], count: int) -> None:
@@ -90,7 +104,7 @@ def run_processes(arguments: Sequence[str], count: int) -> None:
         raise KeyboardInterrupt from None
     except ChildFailedError as error:
         number, failure = error.get_first_failure()
-        ended = f"was killed (signal {-failure.exitcode})" if failure.exitcode < 0 else "has failed, as it says above"
+        ended = f"was killed (signal {-failure.exitcode})" if failure.exitcode < 0 else SAID_ABOVE
         raise RunError(
             f"Process {number + 1} of {count} {ended}; the others have been ended. The epochs that are written are "
             "kept: run again, with any number of devices, to go on."

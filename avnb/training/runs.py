@@ -34,6 +34,7 @@ from avnb.training.published import HUB, PARTS, SEAL, card, seal, upload
 
 NOT_PART_OF_THE_RESULT = ("device", "devices", "resume", "ablation", "sweep", "repeatable", "compile", "clips_on_gpu")
 SAID_BY_THE_FOLDER = ("dataset", "origin", "preset", "seed")  # of outputs/<method>/<benchmark>/<preset>-seed<seed>-...
+ASKED_EVERY = 5.0  # seconds after which a run that another process trains is asked for again
 WRITTEN_SHARE = 9  # times what writing an epoch took are trained before the next is written
 TRAIN_ANEW = "If no process is training it now, delete its folder to train anew."
 HALF = (2.0**-8, 65504.0)  # what the largest number of maps may be, to be kept in half precision
@@ -93,26 +94,41 @@ class Run:
             ) from None
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Let one process at a time train the run; raise RunError in the second.
+    def alone(self, wait: bool = False) -> Iterator[None]:
+        """Let one process at a time train the run; raise RunInUseError in the second, unless it is to ``wait``.
 
         The lock is the system's, which takes it back when the process ends, however that ends. Processes that train
         together are one, of which the first holds the lock. What a process that was killed was writing is deleted.
         """
-        if process_number():
-            yield
-            return
-        with locked(self.folder / "lock") as free:
-            if not free:
+        told = False
+        while True:
+            with self._taken() as free:
+                if agreed(free):
+                    yield
+                    return
+            if not wait:
                 raise RunInUseError(
                     f"{shown(self.folder)} is being trained by another process. Wait for it to end, or train with "
                     "resume = False, which takes a folder of its own."
                 )
-            for kind in ("weights", "optimizer", "history", "data"):  # which nobody writes without the lock
-                for leftover in self.folder.glob(f".{kind}*.tmp"):
-                    leftover.unlink(missing_ok=True)
-            remove_abandoned(self.folder)
-            yield
+            if not told and not process_number():
+                print(f"{shown(self.folder)} is being trained by another process, which is waited for.", flush=True)
+            told = True
+            time.sleep(ASKED_EVERY)
+
+    @contextmanager
+    def _taken(self) -> Iterator[bool]:
+        """Hold the run's lock; yield False where another process has it. Of several together the first holds it."""
+        if process_number():
+            yield True
+            return
+        with locked(self.folder / "lock") as free:
+            if free:
+                for kind in ("weights", "optimizer", "history", "data"):  # which nobody writes without the lock
+                    for leftover in self.folder.glob(f".{kind}*.tmp"):
+                        leftover.unlink(missing_ok=True)
+                remove_abandoned(self.folder)
+            yield free
 
     @classmethod
     def of(cls, settings: Settings, benchmark: str, data: str = "") -> "Run":
@@ -325,20 +341,6 @@ def find_runs(method: str = "*", benchmark: str = "*") -> list[Run]:
         except RunError as error:
             warnings.warn(f"{shown(folder)} is passed over: {error}", stacklevel=2)
     return found
-
-
-def start_from(model: nn.Module, method: str, name: str) -> None:
-    """Put the best epoch of another run into ``model``, before it is trained (OneAVM, Table 4).
-
-    ``name`` is "benchmark/run" as under outputs/<method>, or a run's folder. Raises RunError naming the runs there are.
-    """
-    places = outputs_dir() / method / name, Path(name)
-    folder = next((place for place in places if (place / "history.json").exists()), None)
-    if folder is None:
-        there = sorted(path.parent for path in (outputs_dir() / method).glob("*/*/history.json"))
-        known = ", ".join(f"{path.parent.name}/{path.name}" for path in there) or "none yet"
-        raise RunError(f'init_from = "{name}" is no run of {method} with a finished epoch. There are: {known}.')
-    Run(folder).load_best(model)
 
 
 def saved_state(model: nn.Module) -> dict[str, Tensor]:

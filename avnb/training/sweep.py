@@ -6,20 +6,21 @@ sweep that was killed and is called again trains nothing twice.
 
 import argparse
 import itertools
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from avnb.errors import AvnbError, RunError, RunInUseError, SettingsError, answer, printable
+from avnb.errors import AvnbError, RunError, SettingsError, answer, printable
 
 if TYPE_CHECKING:
     import submitit
 
 ASKED_EVERY = 0.5  # seconds after which jobs are asked whether they have ended
 MINUTES = 60
-WAIT = 5.0  # seconds after which a run that another process trains is asked for again
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,11 @@ class Training:
 
     method: str
     parameters: tuple[tuple[str, str], ...]
+
+    @property
+    def devices(self) -> int:
+        """How many processes, each with a GPU if there is one, train together."""
+        return int(dict(self.parameters).get("devices", 1))
 
     def told(self, names: Iterable[str]) -> str:
         """Return the values of the settings of these names, as the table shows them."""
@@ -93,20 +99,26 @@ def trainings(methods: Iterable[str], parameters: Iterable[Sequence[str]]) -> li
     return found
 
 
-def train_one(training: Training) -> Ended:
-    """Train in this process, as avnb-train does; what is wrong comes back as the sentence that it is."""
+def train_one(training: Training, gpus: str = "") -> Ended:
+    """Train as avnb-train does, on the ``gpus`` where they are named; what is wrong comes back as its sentence.
+
+    A run that another process trains is waited for: by a job of a sweep that was killed, say.
+    """
+    if gpus:  # read when a GPU is first asked for
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpus
     from avnb.training.command import train_by_name
+    from avnb.training.launch import run_command
 
     begun = time.monotonic()
-    while True:
-        try:
-            sentence = train_by_name(training.method, training.parameters)
-        except RunInUseError:  # by a job of a sweep that was killed, say: it is waited for, and then loaded
-            time.sleep(WAIT)
-        except (AvnbError, OSError) as error:
-            return Ended(False, time.monotonic() - begun, f"{type(error).__name__}: {error}")
+    try:
+        if training.devices > 1:  # whose launcher says little of why a process has failed
+            told = [text for pair in training.parameters for text in ("-p", *pair)]
+            sentence = run_command([training.method, *told, "--wait"], training.devices)
         else:
-            return Ended(True, time.monotonic() - begun, sentence)
+            sentence = train_by_name(training.method, training.parameters, wait=True)
+    except (AvnbError, OSError) as error:
+        return Ended(False, time.monotonic() - begun, f"{type(error).__name__}: {error}")
+    return Ended(True, time.monotonic() - begun, sentence)
 
 
 def _sweep(said: argparse.Namespace) -> str:
@@ -133,12 +145,19 @@ def _line(training: Training, varied: Sequence[str], how: Ended) -> str:
 
 def _ended(wanted: Sequence[Training], said: argparse.Namespace) -> Iterator[tuple[int, Ended]]:
     """Yield each training's number and its end as it ends; never more than ``at_once`` are on the way."""
+    from avnb.paths import outputs_dir
+
+    # New in every call: submitit calls a job by its process, whose number may be one of a call before.
+    folder = outputs_dir() / ".sweeps" / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
     waiting, running = list(range(len(wanted)))[::-1], {}
     try:
         while waiting or running:
             while waiting and len(running) < said.at_once:
                 slot = min(set(range(said.at_once)) - {slot for slot, _ in running.values()})
-                running[waiting[-1]] = slot, _executor(said, slot).submit(train_one, wanted[waiting[-1]])
+                number = waiting[-1]
+                executor = _executor(said, folder / str(number), wanted[number].devices)
+                gpus = _gpus(slot, wanted[number].devices) if said.on == "local" else ""
+                running[number] = slot, executor.submit(train_one, wanted[number], gpus)
                 waiting.pop()
             for number, (_, job) in list(running.items()):
                 if job.done():
@@ -150,26 +169,28 @@ def _ended(wanted: Sequence[Training], said: argparse.Namespace) -> Iterator[tup
             job.cancel()
 
 
-def _executor(said: argparse.Namespace, slot: int) -> "submitit.Executor":
-    """Return what starts a job: on this machine with a GPU of its own, where there are any, or through SLURM."""
+def _gpus(slot: int, count: int) -> str:
+    """Return which GPUs of this machine the trainings in a slot take, as CUDA_VISIBLE_DEVICES names them, if any."""
+    import torch
+
+    there = torch.cuda.device_count()
+    names = [*filter(None, os.environ.get("CUDA_VISIBLE_DEVICES", "").split(","))] or [str(k) for k in range(there)]
+    return ",".join(names[(slot * count + k) % there] for k in range(min(count, there)))
+
+
+def _executor(said: argparse.Namespace, folder: Path, devices: int) -> "submitit.Executor":
+    """Return what starts a job of ``devices`` GPUs, whose log is in ``folder``: on this machine or through SLURM."""
     try:
         import submitit
     except ModuleNotFoundError:
         raise SettingsError("avnb-sweep needs submitit: pip install submitit.") from None
-    from avnb.paths import outputs_dir
-
-    folder = outputs_dir() / ".sweeps"
     if said.on == "local":
-        import torch
-
-        gpus = torch.cuda.device_count()
         executor = submitit.LocalExecutor(folder)
-        mine = {"gpus_per_node": 1, "visible_gpus": (slot % gpus,)} if gpus else {}
-        executor.update_parameters(timeout_min=said.hours * MINUTES, **mine)
+        executor.update_parameters(timeout_min=said.hours * MINUTES)
         return executor
     try:
         executor = submitit.SlurmExecutor(folder)
-        executor.update_parameters(time=round(said.hours * MINUTES), **{"gpus_per_node": 1, **dict(said.slurm)})
+        executor.update_parameters(time=round(said.hours * MINUTES), **{"gpus_per_node": devices, **dict(said.slurm)})
     except (RuntimeError, ValueError) as error:
         raise SettingsError(f"SLURM does not take the jobs: {error}") from None
     return executor

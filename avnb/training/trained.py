@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
+from torch import nn
 
 from avnb.config import Settings, did_you_mean
 from avnb.data.benchmarks import BENCHMARKS
@@ -24,10 +25,10 @@ from avnb.models import METHODS
 from avnb.models.base import Method
 from avnb.models.baselines.named import Named, NamedSettings
 from avnb.networks.encoders import filled_later
-from avnb.paths import say_where, shown
+from avnb.paths import outputs_dir, say_where, shown
 from avnb.training.fit import fit
 from avnb.training.published import HUB, SEAL, SHIPPED, check_seal, download
-from avnb.training.runs import NOT_PART_OF_THE_RESULT, Run, find_runs, start_from
+from avnb.training.runs import NOT_PART_OF_THE_RESULT, Run, find_runs
 
 OF_THE_DATA = ("dataset", "origin", "seed", "preset", "limit")  # what a usual run may have been told
 
@@ -51,16 +52,17 @@ def load_method(run: Run, classes: Sequence[str], device: str = "auto") -> Metho
     return method.to(settings.device, memory_format=torch.channels_last).eval()
 
 
-def train(settings: Settings, store: Store, progress: bool = True) -> tuple[Method, Run]:
+def train(settings: Settings, store: Store, progress: bool = True, wait: bool = False) -> tuple[Method, Run]:
     """Return the method that these settings make of the store's solo clips, ready to be asked, and its run.
 
     A finished run is loaded, one that was stopped goes on, and ``run.history`` has a row an epoch. Where another data
-    set is trained on, the run is the store's own with that training's weights and history. Raises what
-    `avnb.training.fit.fit` raises, and RunError where ``init_from`` is no run.
+    set is trained on, the run is the store's own with that training's weights and history. A run that another process
+    trains is an error, unless ``wait``. Raises what `avnb.training.fit.fit` raises, and RunError where ``init_from`` is
+    no run.
     """
     if other := training_set(settings, store):
         learner, lessons = open_data(settings.of_training(other), progress)
-        method, trained = train(learner, lessons, progress)
+        method, trained = train(learner, lessons, progress, wait)
         run = Run.of(settings, store.name, store.digest)
         with first_before_others():
             run.borrow(trained)
@@ -71,8 +73,22 @@ def train(settings: Settings, store: Store, progress: bool = True) -> tuple[Meth
         start_from(method, settings.METHOD, start)
     run = Run.of(settings, store.name, store.digest)
     say_where(f"{settings.METHOD} has its run", run.folder, "AVNB_OUTPUTS")
-    fit(method, store, run, progress)
+    fit(method, store, run, progress, wait)
     return method.eval(), run
+
+
+def start_from(model: nn.Module, method: str, name: str) -> None:
+    """Put the best epoch of another run into ``model``, before it is trained (OneAVM, Table 4).
+
+    ``name`` is "benchmark/run" as under outputs/<method>, or a run's folder. Raises RunError naming the runs there are.
+    """
+    places = outputs_dir() / method / name, Path(name)
+    folder = next((place for place in places if (place / "history.json").exists()), None)
+    if folder is None:
+        there = sorted(path.parent for path in (outputs_dir() / method).glob("*/*/history.json"))
+        known = ", ".join(f"{path.parent.name}/{path.name}" for path in there) or "none yet"
+        raise RunError(f'init_from = "{name}" is no run of {method} with a finished epoch. There are: {known}.')
+    Run(folder).load_best(model)
 
 
 def load(name: str, dataset: str = "", device: str = "auto") -> Method:

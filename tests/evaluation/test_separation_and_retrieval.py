@@ -17,7 +17,8 @@ from avnb.evaluation.separation import judge_listening, judge_separation, take_a
 from avnb.evaluation.trials import duet_trial
 from avnb.metrics.separation import separation
 from avnb.models.base import Method
-from avnb.training.runs import Run, start_from
+from avnb.training.runs import Run
+from avnb.training.trained import start_from
 from avnb.viewing.results import results_table
 
 

@@ -9,7 +9,10 @@ import shutil
 import signal
 import socket
 import sys
+import time
+from contextlib import ExitStack
 from pathlib import Path
+from time import sleep
 
 import torch
 from safetensors.torch import load_file
@@ -33,8 +36,11 @@ SETTINGS = EZVSLSettings(
 ).resolve("cpu")  # fmt: skip
 
 
-def together(name: str, count: int, killed: int | None = None) -> list[int]:
-    """Train the run ``name`` in so many processes, of which one may be ``killed``; return what they answer, by rank."""
+def together(name: str, count: int, killed: int | None = None, in_use: bool = False) -> list[int]:
+    """Train the run ``name`` in so many processes, of which one may be ``killed``; return what they answer, by rank.
+
+    One that is ``in_use`` is held by somebody else until the first process waits for it.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -43,12 +49,12 @@ def together(name: str, count: int, killed: int | None = None) -> list[int]:
     for rank in range(count):
         if (child := os.fork()) == 0:
             os.environ.update(said, RANK=str(rank), LOCAL_RANK=str(rank))
-            sys.exit(one_of(name, rank == killed))
+            sys.exit(one_of(name, rank == killed, in_use))
         children.append(child)
     return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
 
 
-def one_of(name: str, is_killed: bool) -> int:
+def one_of(name: str, is_killed: bool, in_use: bool) -> int:
     """Train as one of the processes, and be killed after an epoch; return 0, or what is not answered at the end."""
     if is_killed:
         save = Run.save_epoch
@@ -59,12 +65,17 @@ def one_of(name: str, is_killed: bool) -> int:
                 os.kill(os.getpid(), signal.SIGKILL)
 
         Run.save_epoch = save_epoch
+    held, waits = ExitStack(), []
+    if in_use:
+        time.sleep = lambda _: (waits.append(held.close()), sleep(0.01))
+    if in_use and os.environ["RANK"] == "0":
+        held.enter_context(locked(run_of(name).folder / "lock"))
     try:
         with joined():
-            fit(METHOD, STORE, run_of(name), False)
+            fit(METHOD, STORE, run_of(name), False, wait=in_use)
     except EndedError:
         return NOT_ANSWERED
-    return 0
+    return 0 if bool(waits) == in_use else NOT_ANSWERED
 
 
 def run_of(name: str) -> Run:
@@ -102,8 +113,12 @@ def is_equal(name: str, other: str) -> bool:
 
 
 def main() -> dict[str, object]:
-    """Kill the first of two and go on with two, kill the second and go on with one and with three; return the facts."""
+    """Let two wait; kill the first of two and go on with two, the second and go on with one and with three.
+
+    Returns the facts.
+    """
     found: dict[str, object] = {"whole": together("whole", 2)}
+    found["waits"] = together("waits", 2, in_use=True), left("waits"), is_equal("waits", "whole")
     avnb.training.runs.WRITTEN_SHARE = 0  # every epoch is written when it ends
     found["first"] = together("first", 2, killed=0), left("first")
     found["goes on"] = together("first", 2), left("first"), is_equal("first", "whole")

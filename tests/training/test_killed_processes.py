@@ -33,6 +33,10 @@ def test_the_first_of_two_dies_and_two_end_bit_equal_to_two_that_were_left_alone
     assert found["goes on"] == [[0, 0], WHOLE, True]
 
 
+def test_two_wait_together_for_another_process_that_trains_the_run(found):
+    assert found["waits"] == [[0, 0], WHOLE, True]
+
+
 def test_the_second_of_two_dies_and_the_first_writes_the_epochs_that_it_holds(found):
     assert found["second"] == [[ENDED, KILLED], HALF]
 

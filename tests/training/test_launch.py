@@ -38,6 +38,20 @@ def test_processes_that_end_early_are_a_sentence_in_the_notebook(tiny: Path, mon
     assert "half an epoch" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ("DataError: No clips.\nRunError: Process 1 of 2 has failed, as it says above; the others", "No clips."),
+        ("EndedError: Another process of this training has ended\nRunError: Process 2 of 2 was killed (signal 9); the",
+         "Process 2 of 2 was killed (signal 9); the"),
+        ("EndedError: This process was told to end", "This process was told to end"),
+        ("Segmentation fault", "what they said stands above."),
+    ],
+)  # fmt: skip
+def test_the_cause_is_named_and_not_what_followed_from_it(said: str, why: str):
+    assert launch._why(said) == why
+
+
 def test_clips_that_were_chosen_in_a_notebook_are_refused(tiny: Path):
     settings, store = opened()
     with pytest.raises(SettingsError, match=r"chosen here, and other processes open it by its name\. Train on one"):

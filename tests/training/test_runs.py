@@ -6,6 +6,8 @@ import os
 import pickle
 import subprocess
 import sys
+import time
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +19,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from avnb.config import setting
+from avnb.data.locks import locked
 from avnb.errors import RunError
 from avnb.models.avgn import AVGN, AVGNSettings
 from avnb.training import runs
@@ -370,6 +373,22 @@ def test_run_is_trained_by_one_process_and_a_killed_one_leaves_no_lock(workspace
         holder.kill()
     with run.alone():
         assert (run.folder / "lock").exists()
+
+
+def test_who_is_to_wait_trains_when_the_other_has_ended_and_says_so_once(workspace, monkeypatch, capsys):
+    run, held, waits = Run.of(SETTINGS, "tiny"), ExitStack(), []
+
+    def sleep(seconds):
+        waits.append(seconds)
+        if len(waits) == 3:
+            held.close()
+
+    held.enter_context(locked(run.folder / "lock"))
+    monkeypatch.setattr(time, "sleep", sleep)
+    with run.alone(wait=True), locked(run.folder / "lock") as free:
+        assert not free
+    assert len(waits) == 3
+    assert capsys.readouterr().out.count("is being trained by another process, which is waited for.") == 1
 
 
 def test_history_is_read_again_before_training_goes_on(workspace):

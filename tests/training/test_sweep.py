@@ -1,13 +1,23 @@
 """avnb-sweep: every combination once, whatever happened before, and a table that says what became of each."""
 
 import json
+import threading
+import time
+from contextlib import ExitStack
 
 import pytest
+import torch
 
 submitit = pytest.importorskip("submitit")
 
+from avnb.config import read_parameters  # noqa: E402
+from avnb.data.locks import locked  # noqa: E402
+from avnb.datasets import open_data  # noqa: E402
 from avnb.errors import SettingsError  # noqa: E402
-from avnb.training import sweep  # noqa: E402
+from avnb.models.ots import OTSSettings  # noqa: E402
+from avnb.training import command, launch, sweep  # noqa: E402
+from avnb.training.command import read_values  # noqa: E402
+from avnb.training.runs import Run  # noqa: E402
 
 TINY = ["-p", "dataset", "tiny", "-p", "epochs", "1", "-p", "batch_size", "8", "-p", "dim", "16", "-p", "device", "cpu"]
 
@@ -16,7 +26,7 @@ TINY = ["-p", "dataset", "tiny", "-p", "epochs", "1", "-p", "batch_size", "8", "
 def here(monkeypatch):
     """Jobs are done in this process, one after the other."""
 
-    def executor(said, slot):
+    def executor(said, folder, devices):
         return submitit.DebugExecutor(folder="outputs/.sweeps")
 
     monkeypatch.setattr(sweep, "_executor", executor)
@@ -68,26 +78,48 @@ def test_a_training_that_fails_is_named_with_its_reason_and_the_others_are_done(
     assert len(histories(tiny / "outputs")) == 1
 
 
-def test_a_run_that_another_process_trains_is_waited_for(monkeypatch):
-    from avnb.errors import RunInUseError
-    from avnb.training import command
+def test_a_job_of_its_own_process_waits_for_the_process_that_trains_the_run(tiny, capsys):
+    """And trains in the folder that avnb-train takes."""
+    pairs = list(zip(TINY[1::3], TINY[2::3], strict=True))
+    settings, store = open_data(read_parameters(OTSSettings, read_values(OTSSettings, pairs)), progress=False)
+    run, held, logs = Run.of(settings, store.name, store.digest), ExitStack(), tiny / "outputs" / ".sweeps"
 
-    answers = iter([RunInUseError("is being trained"), RunInUseError("is being trained"), "2 epochs"])
+    def let_go_when_waited_for():
+        until = time.monotonic() + 120
+        while time.monotonic() < until and not any("is waited for" in it.read_text() for it in logs.rglob("*.out")):
+            time.sleep(0.1)
+        waited_for.append(time.monotonic() < until)
+        held.close()
 
-    def train_by_name(name, parameters):
-        answer = next(answers)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    monkeypatch.setattr(command, "train_by_name", train_by_name)
-    monkeypatch.setattr(sweep, "WAIT", 0.0)
-    how = sweep.train_one(sweep.Training("ots", ()))
-    assert how.done
-    assert how.sentence == "2 epochs"
-
-
-def test_a_job_of_its_own_process_trains_in_the_folder_that_avnb_train_takes(tiny, capsys):
+    waited_for = []
+    held.enter_context(locked(run.folder / "lock"))
+    (watcher := threading.Thread(target=let_go_when_waited_for)).start()
     assert sweep.main(["ots", *TINY]) == 0
-    assert "All 1 trainings are done." in capsys.readouterr().out
-    assert len(histories(tiny / "outputs")) == 1
+    watcher.join()
+    assert waited_for == [True]
+    assert f"1 epochs, of which 1 is kept: outputs/ots/tiny/{run.folder.name}" in capsys.readouterr().out
+    assert list(histories(tiny / "outputs")) == [run.folder / "history.json"]
+
+
+def test_processes_that_train_together_are_told_to_wait_and_answer_with_their_last_line(monkeypatch):
+    monkeypatch.setattr(launch, "PROGRAM", ("-c", "import sys; print('a bar'); print(*sys.argv[1:])"))
+    how = sweep.train_one(sweep.Training("ots", (("seed", "1"), ("devices", "2"))))
+    assert (how.done, how.sentence) == (True, "ots -p seed 1 -p devices 2 --wait")
+    started = []
+    monkeypatch.setattr(launch, "run_processes", lambda arguments, count: started.append((arguments, count)))
+    assert command.main(["ots", "-p", "devices", "2", "--wait"]) == 0
+    assert started == [(["ots", "-p", "devices", "2", "--wait"], 2)]
+
+
+def test_trainings_beside_each_other_have_gpus_of_their_own(monkeypatch):
+    """Among those that the user has left the command, whose names need not be numbers."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert [sweep._gpus(slot, 1) for slot in range(5)] == ["0", "1", "2", "3", "0"]
+    assert [sweep._gpus(slot, 2) for slot in range(3)] == ["0,1", "2,3", "0,1"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-a,GPU-b")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert [sweep._gpus(slot, 1) for slot in range(3)] == ["GPU-a", "GPU-b", "GPU-a"]
+    assert sweep._gpus(1, 8) == "GPU-a,GPU-b"
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    assert sweep._gpus(1, 2) == ""
