@@ -40,6 +40,7 @@ class TSNESettings(Settings):
 
     METHOD: ClassVar[str] = "tsne"
 
+    points: int = setting(2000, low=0, doc="at most so many clips, at even steps, are compared and drawn; 0: all")
     methods: str = setting("", doc='whose features are drawn, divided by commas; "": every method\'s that has a run')
     train: str = setting("avgn", doc="methods that are trained if they have no run, divided by commas")
 
@@ -75,18 +76,33 @@ def panels(points: Mapping[str, Float[Tensor, "clips dim"]], labels: Sequence[st
     ]
 
 
+def counted(clips: int, there: int) -> str:
+    """Return how many clips there are, and of how many they are a sample where they are one.
+
+    >>> counted(132, 132), counted(2000, 5158)
+    ('132 clips', '2,000 of 5,158 clips')
+    """
+    return f"{clips:,} clips" if clips == there else f"{clips:,} of {there:,} clips"
+
+
 def show(
-    rows: Mapping[str, Sequence[Panel]], labels: Sequence[str], colours: Mapping[str, tuple[float, float, float]]
+    rows: Mapping[str, Sequence[Panel]],
+    labels: Sequence[str],
+    colours: Mapping[str, tuple[float, float, float]],
+    there: int = 0,
 ) -> "matplotlib.figure.Figure":
     """Show every panel of every method, a colour a class, with NMI and silhouette under each.
 
-    Classes whose colours are alike differ in their marks. The panels follow each other, so that a method with two does
+    Where more clips are ``there`` than labels, the title says that these are a sample. Classes whose colours are alike
+    differ in their marks. The panels follow each other, so that a method with two does
     not leave the room empty that another with six takes.
     """
     every = [(method, panel) for method, found in rows.items() for panel in found]
     many = len(every) > MANY
     columns, small = min(MOST_COLUMNS + 2 * many, len(every)), 6.5 if many else 8
-    figure, axes = subplots(-(-len(every) // columns), columns, (min(2.4, 11 / columns), min(2.4, 11 / columns) + 0.35))
+    size = min(2.4, 11 / columns), min(2.4, 11 / columns) + 0.35
+    title = counted(len(labels), there) if there > len(labels) else ""
+    figure, axes = subplots(-(-len(every) // columns), columns, size, title)
     seen = sorted(set(labels))
     for axis in axes.flat[len(every) :]:
         axis.set_visible(False)

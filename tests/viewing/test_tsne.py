@@ -39,6 +39,13 @@ def test_show_writes_the_two_measures_under_each_panel():
     assert figure.axes[0].get_title() == "some method\naudio"
 
 
+def test_the_picture_of_a_sample_says_of_how_many_clips_it_is():
+    rows = {"a": panels({"audio": three_heaps(0.1)}, LABELS)}
+    colours = class_colours(sorted(set(LABELS)))
+    assert show(rows, LABELS, colours, 5158).get_suptitle() == "24 of 5,158 clips"
+    assert show(rows, LABELS, colours, 24).get_suptitle() == show(rows, LABELS, colours).get_suptitle() == ""
+
+
 def test_methods_with_few_panels_leave_no_holes():
     rows = {name: panels({f"{k}": three_heaps(0.1) for k in range(n)}, LABELS) for name, n in (("a", 1), ("b", 6))}
     figure = show(rows, LABELS, class_colours(sorted(set(LABELS))))
