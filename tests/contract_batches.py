@@ -11,6 +11,7 @@ from torchvision.models.resnet import BasicBlock, ResNet
 
 from avnb.data.clips import Batch, Recipe
 from avnb.models import METHODS, Method, Stage
+from avnb.networks import encoders
 
 PRESETS = ("quick", "paper")
 CLASSES, BATCH = 4, 2
@@ -27,8 +28,10 @@ def build(name: str, preset: str, seed: int = 0, **changes: Any) -> Method:
     """Return a new method in its preset's shape, with no weights of others.
 
     ResNet-18 has one block a stage here for two, U-Nets and VGGish have fewer channels: the contract does not hang on
-    it, and the methods' own tests count the weights of the real ones.
+    it, and the methods' own tests count the weights of the real ones. EfficientNet-Lite0 is read from its file once.
     """
+    if preset == "quick":
+        _lite0()
     torch.manual_seed(seed)
     method = METHODS[name]
     changes = {"epochs": 2} | changes  # no more stages than there are kinds of them
@@ -37,11 +40,13 @@ def build(name: str, preset: str, seed: int = 0, **changes: Any) -> Method:
         patch("torchvision.models.resnet18", lambda: ResNet(BasicBlock, [1, 1, 1, 1])),
         patch("avnb.networks.unet.WIDTHS", (8,) * 7),
         patch("avnb.networks.encoders.VGG", (8,) * 6),
+        patch("avnb.networks.encoders._lite0", lambda: copy.deepcopy(_lite0())),
     ):
         return method(settings, CLASSES)
 
 
 _kept = cache(build)
+_lite0 = cache(encoders._lite0)
 
 
 def batch_for(

@@ -1,9 +1,11 @@
-"""Two processes train as one does: the same losses and gradients of every method."""
+"""Two processes train as one does: the same losses and gradients of every method, and what is stopped goes on."""
 
+import json
+import math
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 from two_processes import gradients
 
+from avnb.data.store import Store
 from avnb.models import METHODS
 
 HERE = Path(__file__).parent
@@ -34,19 +37,19 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def of_two(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str, torch.Tensor]]:
-    """A function that returns what two processes, started once, found to be a method's losses and gradients."""
+def of_two(tmp_path_factory: pytest.TempPathFactory, tiny_store: Store) -> Path:
+    """The folder of what two processes, started once, found of every method."""
     folder = tmp_path_factory.mktemp("two")
-    started = torchrun(str(HERE / "two_processes.py"), str(folder))
+    started = torchrun(str(HERE / "two_processes.py"), str(folder), str(tiny_store.info.folder))
     printed, _ = started.communicate(timeout=600)
     assert started.returncode == 0, printed
-    return lambda name: load_file(folder / f"{name}.safetensors")
+    return folder
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_two_processes_have_the_losses_and_gradients_of_one(name, of_two, one_thread):
     """In every stage, with dropout drawn and batch norm over the whole batch; what no loss reaches has none in both."""
-    one, two = dict(gradients(name)), of_two(name)
+    one, two = dict(gradients(name)), load_file(of_two / f"{name}.safetensors")
     assert one.keys() == two.keys()
     largest: dict[str, float] = {}
     for key, value in one.items():
@@ -54,3 +57,14 @@ def test_two_processes_have_the_losses_and_gradients_of_one(name, of_two, one_th
         largest[stage] = max(largest.get(stage, 0.0), value.abs().max().item())
     apart = {key: (one[key] - two[key]).abs().max().item() / largest[key.split("/")[0]] for key in one}
     assert {key: value for key, value in apart.items() if not value <= TOLERANCE} == {}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_two_processes_train_a_method_and_go_on_from_its_first_epoch_to_the_bit(name, of_two):
+    """Through all its stages; what is chosen between them is chosen by the first."""
+    facts = json.loads((of_two / "trained.json").read_text())[name]
+    whole, again = facts["losses"]
+    assert facts["stages"] == []
+    assert len(whole) >= 2
+    assert all(math.isfinite(loss) for loss in whole)
+    assert (again, facts["files"]) == (whole, [])

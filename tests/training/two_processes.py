@@ -1,23 +1,34 @@
-"""What test_distributed.py has done by each of the processes that torchrun starts: python two_processes.py FOLDER."""
+"""What test_distributed.py has done by each of the processes that torchrun starts: python two_processes.py FOLDER DATA.
 
+FOLDER takes what they find, and DATA is the tiny benchmark.
+"""
+
+import copy
+import json
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 from pathlib import Path
+from unittest.mock import patch
 
 import torch
 from contract_batches import batch_for, build, through_stages
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
+from avnb.data.build import open_store
 from avnb.data.clips import Batch
+from avnb.data.store import ClipShape, Store
 from avnb.devices import own_rows, process_count, process_number, shared_batches, sum_of_all
 from avnb.models import METHODS
 from avnb.networks.encoders import FrozenLite
 from avnb.networks.spectrograms import FrontEnd
 from avnb.networks.statistics import share_statistics
+from avnb.training.fit import fit
 from avnb.training.processes import joined, whole_loss
+from avnb.training.runs import Run
 
 ROWS = 4  # of the whole batch, of which either process has a pair
 
@@ -76,14 +87,51 @@ def in_doubles(batch: Batch) -> Batch:
     )
 
 
-def main(folder: Path) -> None:
-    """Write the gradients of every method."""
+def trained(name: str, store: Store, folder: Path) -> dict[str, object]:
+    """Train a method through all its stages, and once more from where it stood after an epoch; return the facts."""
+    known = [entry.name for entry in fields(METHODS[name].SETTINGS)]
+    lengths = {setting: 1 for setting in known if setting.endswith("_epochs")}
+    changes = {"epochs": 2, "batch_size": 8, "limit": 8, **({"dim": 16} if "dim" in known else {}), **lengths}
+    whole, again = Run(folder / "whole"), folder / "again"
+    save = Run.save_epoch
+
+    def save_epoch(run: Run, *rest: object, **how: object) -> None:
+        save(run, *rest, **how)
+        if run is whole and len(run.history) == 1 and process_number() == 0:
+            shutil.copytree(run.folder, again)
+
+    with patch.object(Run, "save_epoch", save_epoch):
+        method = build(name, "quick", **changes)
+        new = copy.deepcopy(method)
+        history = fit(method, store, whole, progress=False)
+        other = fit(new, store, Run(again), progress=False)
+    return {
+        "stages": sorted({stage.name for stage in method.stages()} ^ {row["stage"] for row in history}),
+        "losses": [[row["total"] for row in rows] for rows in (history, other)],
+        "files": [path.name for path in sorted(whole.folder.glob("*.safetensors")) if not is_same(path, again)],
+    }
+
+
+def is_same(path: Path, folder: Path) -> bool:
+    """Tell whether a folder holds the same tensors under the same name."""
+    one, other = load_file(path), load_file(folder / path.name)
+    return one.keys() == other.keys() and all(torch.equal(value, other[key]) for key, value in one.items())
+
+
+def main(folder: Path, data: Path) -> None:
+    """Write the gradients of every method, and what became of its training."""
+    store = open_store(data, ClipShape(size=64, rate=8000, seconds=1.0), progress=False)
+    facts = {}
     with joined():
         for name in METHODS:
             found = dict(gradients(name))
             if process_number() == 0:
                 save_file({key: value.contiguous() for key, value in found.items()}, folder / f"{name}.safetensors")
+        for name in METHODS:
+            facts[name] = trained(name, store, folder / name / "tiny")
+    if process_number() == 0:
+        (folder / "trained.json").write_text(json.dumps(facts))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
