@@ -13,6 +13,7 @@ TRAINED = {"epochs": "1", "batch_size": "8"}
 OWN = {  # 2x2 scenes, and two rooms of two objects, take four classes
     "05_dsol.ipynb": {"limit": "0", "class_epochs": "1", "match_epochs": "1"},
     "08_separation_baselines.ipynb": {"limit": "0"},
+    "09_tsne.ipynb": {"points": "6"},  # of 8 clips
     "14_honest_evaluation.ipynb": {"mixtures": "4"},
 }
 
