@@ -7,7 +7,7 @@ export JUPYTER_PLATFORM_DIRS := 1
 # Threads that wait for each other sleep soon: where other processes are busy, spinning takes what they wait for.
 export GOMP_SPINCOUNT ?= 3000
 
-.PHONY: demo ear test rehearsal smoke smoke-lowest lock notebooks notebook prose pictures colab seeds site lint format bench gpu fuzz clean
+.PHONY: demo ear test rehearsal smoke smoke-lowest lock notebooks notebook prose pictures colab seeds ablations site lint format bench gpu fuzz clean
 
 $(BIN)/uv:
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 14) else f"avnb needs Python 3.11 to 3.13, this is {v[0]}.{v[1]}: make PYTHON=python3.12 ...")'
@@ -83,6 +83,11 @@ colab: $(VENV)/.installed
 # What every method reaches with three seeds: docs/results/seeds.json and README's table. An hour on two cores.
 seeds: $(VENV)/.installed
 	$(BIN)/python tools/seeds.py
+
+# What the rows of the papers' ablations reach: docs/results/ablations.json. It goes on where it was stopped; some rows
+# or fewer seeds alone: make ablations ROWS="--seeds 1 avgn dsol:table7"
+ablations: $(VENV)/.installed
+	$(BIN)/python tools/ablations.py $(ROWS)
 
 # A site of README, docs/ and the notebooks as they are saved, in outputs/site; a link that leads nowhere stops it.
 site: | $(BIN)/uv

@@ -44,11 +44,15 @@ ALSO: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 
 @dataclass(frozen=True)
 class Judged:
-    """A row of a run's metrics.json, and the settings of the run (None where they are no method's of this package)."""
+    """A row of a run's metrics.json, and the settings of the run (None where they are no method's of this package).
+
+    ``kept`` says that the run is gone, and the row one of those that docs/results holds.
+    """
 
     row: Mapping[str, Any]
     settings: Settings | None
     run: str
+    kept: bool = False
 
     @property
     def trained(self) -> str:
@@ -222,6 +226,7 @@ def in_words(judged: Mapping[str, Any] | None) -> str:
         f"{judged['clips']} clips" if isinstance(judged["clips"], int) else judged["clips"],
         f"trained for {judged['trained']}" if judged.get("trained") else "",
         f"mean of {runs} seeds" if runs > 1 else "",
+        "of docs/results" if judged.get("kept") else "",
     ]
     return ", ".join(filter(None, parts))
 
@@ -301,7 +306,7 @@ def _say_how(line: Line, label: str, metric: str, found: Sequence[Judged]) -> No
     row = found[0].row
     if label not in line.judged or needs_a_rule(metric):
         how = {name: row.get(name, "") for name in JUDGED_BY}
-        line.judged[label] = how | {"trained": found[0].trained, "runs": len(found)}
+        line.judged[label] = how | {"trained": found[0].trained, "runs": len(found), "kept": found[0].kept}
 
 
 def closest(candidates: Sequence[Judged], label: str, metric: str, paper: str) -> list[tuple[Judged, float]]:

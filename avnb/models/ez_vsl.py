@@ -78,7 +78,7 @@ class EZVSL(Method):
     CLASSES = ("none",)
     TAKES_SCENES = True
     ABLATIONS: ClassVar = {
-        "fig4": {f"dim {dim}": {"dim": dim} for dim in (32, 128, 512)},
+        "fig4": {f"dim {dim}": {"dim": dim} for dim in (32, 64, 128, 256, 512, 1024, 2048, 4096)},
         "table5": {  # what is shown, and not what is trained: `showing` does the same to a trained network
             "AVL": {"alpha": 1.0},
             "L1-OGL": {"alpha": 0.0},
