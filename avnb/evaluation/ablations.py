@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from avnb.config import Settings
-from avnb.data.folder import DatasetInfo
-from avnb.data.store import Store
 from avnb.evaluation.paper_tables import Judged
 from avnb.models import METHODS
 from avnb.paths import project_root
@@ -75,21 +73,21 @@ def shortened(settings: T, divisor: int) -> T:
     return replace(settings, **{name: math.ceil(getattr(settings, name) / divisor) for name in lengths})
 
 
-def kept_rows(said: Mapping[str, Any], method: str, table: str) -> dict[str, Kept]:
-    """Return the kept rows of a table of a method's ABLATIONS, in its order, the method as it is first."""
-    found = {}
-    for row in (AS_IT_IS, *METHODS[method].ABLATIONS.get(table, {})):
-        kept = next((kept for kept in said["methods"].get(method, ()) if kept.called(table, row)), None)
-        if kept and kept not in found.values():
-            found[row] = kept
-        elif kept:  # the table has a name of its own for the method as it is
-            found = {row if other is kept else name: other for name, other in found.items()}
-    return found
+def kept_rows(said: Mapping[str, Any], method: str, *tables: str) -> dict[str, Kept]:
+    """Return the kept rows of these tables of a method's ABLATIONS, in their order, the method as it is first.
 
-
-def of_the_data(said: Mapping[str, Any], data: Store | DatasetInfo) -> bool:
-    """Tell whether what is kept is of this data set and of no other of its name."""
-    return (said.get("dataset"), said.get("origin")) == (data.name, data.origin)
+    A row that stands in them under several names has all of these.
+    """
+    ablations, known = METHODS[method].ABLATIONS, said["methods"].get(method, ())
+    found: list[tuple[Kept, list[str]]] = []
+    wanted = [(key, row) for key in tables for row in ablations.get(key, ())]
+    for table, row in [("", AS_IT_IS), *wanted]:
+        for kept in (kept for kept in known if kept.called(table, row)):
+            own = next((names for other, names in found if other is kept), None)
+            if own is None:
+                found.append((kept, own := []))
+            own.append(row)
+    return {"; ".join(dict.fromkeys(own[1:] if own[0] == AS_IT_IS else own)) or AS_IT_IS: kept for kept, own in found}
 
 
 def kept_runs(runs: Sequence[Judged] = (), path: Path | None = None) -> list[Judged]:

@@ -39,7 +39,7 @@ def results_table(
     import pandas as pd
 
     if not rows:
-        return _styled(pd.DataFrame(index=pd.MultiIndex.from_tuples([], names=["", "method"])), NOTHING)
+        return grouped_table(pd.DataFrame(index=pd.MultiIndex.from_tuples([], names=["", "method"])), NOTHING)
     origins = {origin} if origin else {row["origin"] for row in rows if "origin" in row}
     untouched = [row for row in rows if row["method"] == "mixture"]  # what separation starts from
     own = [row for row in rows if row["method"] not in (*NO_MODEL, *NO_TRAINING, "mixture")]
@@ -61,7 +61,7 @@ def results_table(
     ]
     index = pd.MultiIndex.from_tuples([(group, readable(name)) for group, name, _ in lines], names=["", "method"])
     table = pd.DataFrame(cells, index=index, columns=[*map(readable, kept), *metrics])
-    return _styled(table, _caption(rows, [key for key in PROTOCOL if key not in differs], bool(asked), metrics))
+    return grouped_table(table, _caption(rows, [key for key in PROTOCOL if key not in differs], bool(asked), metrics))
 
 
 def seeds_table(method: str) -> "pandas.io.formats.style.Styler | None":
@@ -86,7 +86,7 @@ def seeds_table(method: str) -> "pandas.io.formats.style.Styler | None":
     about = (
         f"{said['dataset']} ({said['origin']}), preset {said['preset']}, on {said['processor']}; written by make seeds"
     )
-    return _styled(table, about)
+    return grouped_table(table, about)
 
 
 def _caption(rows: Sequence[Mapping[str, Any]], shared: Sequence[str], asked: bool, metrics: Mapping[str, Any]) -> str:
@@ -137,7 +137,8 @@ def plain_table(
     return style
 
 
-def _styled(table: Any, caption: str) -> "pandas.io.formats.style.Styler":
+def grouped_table(table: Any, caption: str) -> "pandas.io.formats.style.Styler":
+    """Return a table whose first index says what a row is: "this project", "needs no model", or what is published."""
     groups = [group for group, _ in table.index]
     styles = [
         {"selector": "caption", "props": "caption-side: top; text-align: left; padding-bottom: .5em"},

@@ -15,11 +15,13 @@ from tiny_classes import CLASSES
 from avnb import papers
 from avnb.data.build import open_store
 from avnb.data.store import ClipShape
+from avnb.evaluation.ablations import ABLATED
 from avnb.evaluation.paper_tables import OWN, Line, Rebuilt
 from avnb.models.one_avm import OneAVM, OneAVMSettings
 from avnb.notebook import _banner
 from avnb.training.published import card
 from avnb.viewing import film, results, tsne
+from avnb.viewing.ablations import ablations_table
 from avnb.viewing.colours import class_colours, readable
 from avnb.viewing.paper_tables import as_html
 from avnb.viewing.players import player, players
@@ -101,6 +103,21 @@ def seeds(store, _):
         return results.seeds_table("a").to_html()
 
 
+def kept_ablations(store, _):
+    """Return the table of a file of ablations that somebody else has written."""
+    one = dict(zip(("subset", "geometry", "threshold_rule", "clips"), HOSTILE, strict=False))
+    kept = {"rows": ["as it is", "table3: neither"], "change": {}, "trained": HOSTILE[4], "seeds": [0]}
+    kept["judged"] = [{**one, "classes": "oracle", "values": {HOSTILE[5]: [1.0]}}]
+    said = dict(zip(("dataset", "origin", "preset", "divisor", "processor"), HOSTILE, strict=False))
+    said |= {"without a model": [{**one, "method": HOSTILE[6], "values": {HOSTILE[5]: 2.0}}]}
+    root = store.info.folder.parent / "ablated"
+    (root / ABLATED).parent.mkdir(parents=True, exist_ok=True)
+    (root / ABLATED).write_text(json.dumps(said | {"methods": {"avgn": [kept]}}))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AVNB_ROOT", str(root))
+        return ablations_table("avgn", "table3", metrics=[HOSTILE[5]]).to_html()
+
+
 def plain(_, __):
     columns = pd.MultiIndex.from_product([HOSTILE[:3], AWKWARD[:2]], names=HOSTILE[3:5])
     table = pd.DataFrame([[1.0, name, None, 2.0, name, 3] for name in NAMES], index=list(NAMES), columns=columns)
@@ -142,6 +159,7 @@ PAGES = {
     "results.results_table": lambda store, _: results.results_table(rows_of(store), papers.avgn.table2["MUSIC-Duet"])
     .to_html(),
     "results.seeds_table": seeds,
+    "ablations.ablations_table": kept_ablations,
     "results.plain_table": plain,
     "paper_tables.as_html": lambda *_: as_html(rebuilt()),
     "notebook._banner": banner,
@@ -156,7 +174,11 @@ PAGES = {
     "scrubber.scrub": lambda _, scrubber: values_of(scrubber),
     "scrubber.scrub_frames": lambda *_: values_of(video_scrubber()),
 }  # fmt: skip
-NO_PAGE = {"film.show_picture": "a picture", "localize.LocalizedVideo.scrub": "scrub_frames makes it"}
+NO_PAGE = {
+    "film.show_picture": "a picture",
+    "localize.LocalizedVideo.scrub": "scrub_frames makes it",
+    "results.grouped_table": "results_table makes it",
+}
 
 
 def test_no_page_is_forgotten_here():
