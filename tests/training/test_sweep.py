@@ -1,6 +1,9 @@
 """avnb-sweep: every combination once, whatever happened before, and a table that says what became of each."""
 
 import json
+import os
+import subprocess
+import sys
 import threading
 import time
 from contextlib import ExitStack
@@ -99,6 +102,55 @@ def test_a_job_of_its_own_process_waits_for_the_process_that_trains_the_run(tiny
     assert waited_for == [True]
     assert f"1 epochs, of which 1 is kept: outputs/ots/tiny/{run.folder.name}" in capsys.readouterr().out
     assert list(histories(tiny / "outputs")) == [run.folder / "history.json"]
+
+
+KILLED = """
+import os, signal, sys
+import submitit, torch
+from avnb.data.locks import locked
+from avnb.metrics.localization import average_precision
+from avnb.training import runs, sweep
+
+torch.set_num_threads(1)
+average_precision(torch.rand(1, 4, 4), torch.ones(1, 4, 4))  # compiled once, for all children
+runs.WRITTEN_SHARE = 0  # every epoch is written when it ends
+sweep._executor = lambda said, folder, devices: submitit.DebugExecutor(folder)
+save, trained = runs.Run.save_epoch, []
+
+def save_epoch(run, *rest, **how):
+    save(run, *rest, **how)
+    trained.append(run)
+    print("trained:", run.folder, len(run.history), flush=True)
+    if len(trained) == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+runs.Run.save_epoch = save_epoch
+while True:
+    if (child := os.fork()) == 0:
+        sys.exit(sweep.main(sys.argv[1:]))
+    print("ended:", code := os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+    if code != -signal.SIGKILL:
+        break
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the test forks what it kills")
+def test_a_sweep_that_is_killed_and_called_again_trains_no_epoch_twice(tiny):
+    """After every third epoch, which is in the midst of a run, and at its end, before it is known to be finished."""
+    asked = [value if value != "1" else "2" for value in TINY]
+    command = [sys.executable, "-c", KILLED, "ez_vsl,ots", *asked, "-p", "seed", "0,1"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    said = [line.split() for line in done.stdout.splitlines() if line.startswith(("trained:", "ended:"))]
+    epochs = [tuple(rest) for kind, *rest in said if kind == "trained:"]
+    assert [code for kind, code, *_ in said if kind == "ended:"] == ["-9", "-9", "0"]
+    assert len(epochs) == len(set(epochs)) == 2 * 2 * 2
+    kept = histories(tiny / "outputs")
+    assert [len(history["epochs"]) for _, history in kept.values()] == [2, 2, 2, 2]
+    for folder in (path.parent for path in kept):
+        assert not list(folder.glob(".*"))
+        with locked(folder / "lock") as free:
+            assert free
 
 
 def test_processes_that_train_together_are_told_to_wait_and_answer_with_their_last_line(monkeypatch):
