@@ -35,15 +35,16 @@ def retrieval(
             f"Sounds {tuple(audio.shape)}, pictures {tuple(visual.shape)}, classes {tuple(classes.shape)} and videos "
             f"{tuple(videos.shape)} must be of the same clips, a row each."
         )
-    to_sound, to_image = instance_accuracy(visual, audio), instance_accuracy(audio, visual)
-    both = (audio, visual), (visual, audio)
-    within_sound, within_image = (class_accuracy(own, own, classes, videos) for own in (audio, visual))
+    to_sound, to_image = nearest(visual, audio), nearest(audio, visual)
+    others = nearest(visual, audio, videos), nearest(audio, visual, videos)
+    within_sound, within_image = (class_accuracy(nearest(own, own, videos), classes) for own in (audio, visual))
+    instances = instance_accuracy(to_sound), instance_accuracy(to_image)
     return {
-        "IR-Acc": (to_sound + to_image) / 2,
-        "IR-Acc image to sound": to_sound,
-        "IR-Acc sound to image": to_image,
-        "xNN-Acc": sum(class_accuracy(a, b, classes) for a, b in both) / 2,
-        "xNN-Acc, others": sum(class_accuracy(a, b, classes, videos) for a, b in both) / 2,
+        "IR-Acc": sum(instances) / 2,
+        "IR-Acc image to sound": instances[0],
+        "IR-Acc sound to image": instances[1],
+        "xNN-Acc": sum(class_accuracy(found, classes) for found in (to_sound, to_image)) / 2,
+        "xNN-Acc, others": sum(class_accuracy(found, classes) for found in others) / 2,
         "wNN-Acc": (within_sound + within_image) / 2,
         "wNN-Acc sound": within_sound,
         "wNN-Acc image": within_image,
@@ -57,13 +58,11 @@ def chance(classes: Int[Tensor, " clips"], videos: Int[Tensor, " clips"] | None 
     33.3
     """
     videos = torch.arange(len(classes), device=classes.device) if videos is None else videos.to(classes.device)
-    pairs: dict[bool, list[Tensor]] = {True: [], False: []}
-    for part in torch.arange(len(classes), device=classes.device).split(max(1, BLOCK // max(1, len(classes)))):
-        alike = classes[part][:, None] == classes
-        apart = videos[part][:, None] != videos
-        pairs[False].append(alike.double().mean(dim=1))
-        pairs[True].append((alike & apart).sum(dim=1) / apart.sum(dim=1))
-    everything, others = (100 * float(torch.cat(pairs[left_out]).nanmean()) for left_out in (False, True))
+    count = len(classes)
+    (kind, of_class), (video, of_video) = _counted(classes), _counted(videos)
+    _, of_both = _counted(kind * count + video)
+    pairs = of_class / count, (of_class - of_both) / (count - of_video)  # where nobody else is left it is no number
+    everything, others = (100 * float(share.nanmean()) for share in pairs)
     instance = 100 / len(classes)
     return {
         "IR-Acc": instance, "IR-Acc image to sound": instance, "IR-Acc sound to image": instance,
@@ -72,24 +71,19 @@ def chance(classes: Int[Tensor, " clips"], videos: Int[Tensor, " clips"] | None 
     }  # fmt: skip
 
 
-def instance_accuracy(queries: Float[Tensor, "clips dim"], gallery: Float[Tensor, "clips dim"]) -> float:
-    """Return how often (0..100) the query's nearest neighbour in the gallery is the clip it comes from."""
-    own = torch.arange(len(queries), device=queries.device)
-    return 100 * float((nearest(queries, gallery) == own).double().mean())
+def _counted(values: Int[Tensor, " clips"]) -> tuple[Int[Tensor, " clips"], Float[Tensor, " clips"]]:
+    """Return for each clip the number of its value among the values there are, and how many clips have it."""
+    _, number, counts = torch.unique(values, return_inverse=True, return_counts=True)
+    return number, counts[number].double()
 
 
-def class_accuracy(
-    queries: Float[Tensor, "clips dim"],
-    gallery: Float[Tensor, "clips dim"],
-    classes: Int[Tensor, " clips"],
-    videos: Int[Tensor, " clips"] | None = None,
-) -> float:
-    """Return how often (0..100) the query's nearest neighbour is of the query's class.
+def instance_accuracy(found: Int[Tensor, " clips"]) -> float:
+    """Return how often (0..100) the neighbour found for a clip is the clip itself."""
+    return 100 * float((found == torch.arange(len(found), device=found.device)).double().mean())
 
-    With ``videos`` no query meets a clip of its own video, so that clips all of one video have no neighbour and are
-    not counted.
-    """
-    found = nearest(queries, gallery, videos)
+
+def class_accuracy(found: Int[Tensor, " clips"], classes: Int[Tensor, " clips"]) -> float:
+    """Return how often (0..100) the neighbour found for a clip is of its class; clips without one are not counted."""
     counted = found >= 0
     if not counted.any():
         return float("nan")

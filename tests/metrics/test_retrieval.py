@@ -68,7 +68,7 @@ def test_without_videos_only_the_clip_itself_is_left_out(clips):
     audio, _, classes, _ = clips
     own = torch.arange(len(audio))
     plain = plain_class_accuracy(audio, audio, classes, lambda i, k: i != k)
-    assert class_accuracy(audio, audio, classes, own) == pytest.approx(plain)
+    assert class_accuracy(nearest(audio, audio, own), classes) == pytest.approx(plain)
 
 
 def test_blocks_of_one_query_find_what_one_block_finds(clips, monkeypatch):
@@ -84,12 +84,12 @@ def test_length_does_not_matter(clips):
 
 def test_twins_retrieve_each_other_always():
     features = torch.eye(5)
-    assert instance_accuracy(features, 3 * features) == 100
+    assert instance_accuracy(nearest(features, 3 * features)) == 100
 
 
 def test_collapsed_features_score_chance_not_everything():
     same = torch.ones(20, 4)
-    assert instance_accuracy(same, same) == pytest.approx(5)
+    assert instance_accuracy(nearest(same, same)) == pytest.approx(5)
 
 
 def test_chance_is_what_a_drawn_neighbour_scores(clips):
@@ -113,13 +113,23 @@ def test_clips_of_one_video_alone_have_no_neighbour():
     features = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
     one_video = torch.zeros(3, dtype=torch.long)
     assert nearest(features, features, one_video).tolist() == [-1, -1, -1]
-    assert math.isnan(class_accuracy(features, features, torch.tensor([0, 0, 1]), one_video))
+    assert math.isnan(class_accuracy(nearest(features, features, one_video), torch.tensor([0, 0, 1])))
 
 
 def test_features_that_are_no_numbers_are_refused_in_a_sentence():
     broken = torch.full((3, 4), float("nan"))
     with pytest.raises(DataError, match="not numbers"):
         nearest(broken, broken)
+
+
+def test_the_chance_of_clips_of_one_video_alone_is_not_known():
+    assert math.isnan(chance(torch.tensor([0, 0, 1]), torch.zeros(3, dtype=torch.long))["wNN-Acc"])
+
+
+def test_a_hundred_thousand_clips_have_a_chance_at_once():
+    """Counted and not compared: so many by so many would be ten thousand million pairs."""
+    classes = torch.arange(100_000) % 221
+    assert chance(classes, classes // 2)["xNN-Acc"] == pytest.approx(100 / 221, rel=1e-3)
 
 
 def test_chance_is_counted_where_the_classes_are(monkeypatch):
