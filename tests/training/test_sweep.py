@@ -163,6 +163,27 @@ def test_processes_that_train_together_are_told_to_wait_and_answer_with_their_la
     assert started == [(["ots", "-p", "devices", "2", "--wait"], 2)]
 
 
+def test_slurm_is_asked_for_what_the_sweep_and_its_user_say(tmp_path, monkeypatch):
+    """By the job's script, as submitit writes it; there is no SLURM here."""
+    (tmp_path / "srun").touch(mode=0o755)  # by which submitit knows the system
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    asked = ["ots", "-p", "devices", "8", "--on", "slurm", "--hours", "1.5"]
+    said = sweep._parser().parse_args([*asked, "--slurm", "partition", "gpu", "--slurm", "cpus_per_task", "64"])
+    script = sweep._executor(said, tmp_path / "3", 8)._make_submission_file_text("train", "uid")
+    wanted = {"gpus-per-node=8", "time=90", "partition=gpu", "cpus-per-task=64"}
+    assert wanted <= {line.removeprefix("#SBATCH --") for line in script.splitlines()}
+    said.slurm = [("partitoin", "gpu")]
+    with pytest.raises(SettingsError, match="SLURM does not take the jobs: .*partitoin"):
+        sweep._executor(said, tmp_path / "3", 8)
+
+
+def test_a_machine_without_slurm_is_a_sentence(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    said = sweep._parser().parse_args(["ots", "--on", "slurm"])
+    with pytest.raises(SettingsError, match="SLURM does not take the jobs: "):
+        sweep._executor(said, tmp_path, 1)
+
+
 def test_trainings_beside_each_other_have_gpus_of_their_own(monkeypatch):
     """Among those that the user has left the command, whose names need not be numbers."""
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
