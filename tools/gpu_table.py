@@ -29,7 +29,7 @@ def table(rows: Iterable[dict[str, Any]]) -> str:
         rates = [rate(section, case=case, batch=256, **wanted) for case in TITLES]
         if section == "released_step":
             rates[1] = ""
-        lines.append(f"| {title} | {' | '.join(rates)} |")
+        lines.append(f"| {title} | {' | '.join(rates)} |".replace("|  |", "| |"))
     return "\n".join(lines)
 
 

@@ -51,6 +51,9 @@ CASES = (
     Case("mix_and_localize"),
     Case("one_avm"),
 )
+COMPARED = tuple(
+    Case(name) for name in METHODS if name not in {case.name for case in CASES}
+)  # what papers compare with
 
 
 class Findings:

@@ -173,7 +173,7 @@ def test_slurm_is_asked_for_what_the_sweep_and_its_user_say(tmp_path, monkeypatc
     wanted = {"gpus-per-node=8", "time=90", "partition=gpu", "cpus-per-task=64"}
     assert wanted <= {line.removeprefix("#SBATCH --") for line in script.splitlines()}
     said.slurm = [("partitoin", "gpu")]
-    with pytest.raises(SettingsError, match="SLURM does not take the jobs: .*partitoin"):
+    with pytest.raises(SettingsError, match=r"SLURM does not take the jobs: .*partitoin"):
         sweep._executor(said, tmp_path / "3", 8)
 
 
