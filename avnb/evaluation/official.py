@@ -34,7 +34,7 @@ class EvaluationSettings(Settings):
     METHOD: ClassVar[str] = "honest_evaluation"
 
     annotations: str = setting("", doc='a folder of official annotation files; "": what was computed from them before')
-    methods: str = setting("", doc='that are judged, divided by commas; "": those of the five papers that have a run')
+    methods: str = setting("", doc='that are judged, divided by commas; "": all that have a run')
     train: str = setting("avgn", doc="methods that are trained if they have no run, divided by commas")
     mixtures: int = setting(32, low=0, doc="that are judged of each trial; 0: all")
 

@@ -135,21 +135,23 @@ def show_mean_truth(
 def show_pairs(
     values: Mapping[str, Mapping[str, float]], title: str = "", unit: str = "CAP (%)"
 ) -> "matplotlib.figure.Figure":
-    """Show for each name a number under several conditions, side by side: what falls was listened for."""
+    """Show a row a name, with a dot for its number under each condition: what moves was listened for."""
     conditions = list(dict.fromkeys(condition for one in values.values() for condition in one))
-    figure, axes = subplots(1, 1, (9, 3.4), title)
-    panel, width = axes[0, 0], 0.8 / len(conditions)
+    figure, axes = subplots(1, 1, (9, 1.1 + 0.28 * len(values)), title)
+    panel, places = axes[0, 0], np.arange(len(values))
+    found = np.array([[one.get(condition, np.nan) for condition in conditions] for one in values.values()])
+    panel.hlines(places, np.nanmin(found, axis=1), np.nanmax(found, axis=1), color="#cccccc", linewidth=3, zorder=1)
     for number, condition in enumerate(conditions):
-        heights = [one.get(condition, np.nan) for one in values.values()]
-        places = np.arange(len(values)) + (number - (len(conditions) - 1) / 2) * width
-        panel.bar(places, heights, width * 0.92, color=LINES[number], label=condition)
-        for place, height in zip(places, heights, strict=True):
-            panel.text(place, height + 0.6, f"{height:.0f}", ha="center", fontsize=7, color=INK)
-    panel.set_xticks(range(len(values)), [_named(name).replace(", ", ",\n") for name in values], fontsize=8)
-    panel.set_ylabel(unit)
-    panel.legend(frameon=False, fontsize=8, ncols=len(conditions), loc="upper right")
-    panel.set_ylim(0, 1.18 * np.nanmax([one for value in values.values() for one in value.values()]))
-    _plain(panel)
+        size = 70 - 50 * number / len(conditions)  # a dot on another leaves its rim
+        panel.scatter(found[:, number], places, size, color=LINES[number], label=condition, zorder=2 + number)
+    panel.set_yticks(places, [_named(name) for name in values], fontsize=8)
+    panel.set_ylim(len(values) - 0.5, -0.5)
+    panel.set_xlim(0, 1.05 * np.nanmax(found))
+    panel.set_xlabel(unit)
+    panel.grid(axis="x", color="#eeeeee")
+    panel.set_axisbelow(True)
+    panel.spines[["top", "right", "left"]].set_visible(False)
+    panel.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return figure
 
 

@@ -43,11 +43,18 @@ def test_the_highest_bar_is_on_top_and_squares_have_their_own_colour():
     assert mpl.colors.to_hex(top.get_facecolor()) == success.SQUARE
 
 
-def test_squares_lie_where_they_are_said_to_and_pairs_stand_beside_each_other():
+def test_squares_lie_where_they_are_said_to_and_pairs_share_a_row():
     figure = success.show_mean_truth({"wide": [[0.0, 1.0], [0.5, 0.5]]}, {"wide": [(0.25, 0.1, 0.75, 0.9)]})
     (square,) = figure.axes[0].patches
     assert (square.get_x(), square.get_width()) == (0.25, 0.5)
     figure = success.show_pairs({"avgn": {"own": 50.0, "silence": 20.0}, "ez_vsl": {"own": 30.0, "silence": 30.0}})
-    heights = sorted(bar.get_height() for bar in figure.axes[0].patches)
-    assert heights == [20, 30, 30, 50]
+    panel = figure.axes[0]
+    dots = {
+        one.get_label(): one.get_offsets().tolist()
+        for one in panel.collections
+        if one.get_label() in ("own", "silence")
+    }
+    assert dots == {"own": [[50, 0], [30, 1]], "silence": [[20, 0], [30, 1]]}  # (number, row)
+    assert [label.get_text() for label in panel.get_yticklabels()] == ["AVGN", "EZ-VSL"]
+    assert panel.get_ylim()[0] > panel.get_ylim()[1]  # the first on top
     assert success.areas_of(torch.ones(2, 1, 3)) == [100, 100, 100]
