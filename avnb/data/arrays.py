@@ -32,7 +32,6 @@ def cached_array(path: Path, shape: Sequence[int], compute: Callable[[np.memmap]
             array = new_array(temporary, np.float16, shape)
             compute(array)
             array.flush()
-            sync(temporary)
             with whole_file(seal) as file:
                 file.write_text(json.dumps(sealed(temporary)), encoding="utf-8")
             os.replace(temporary, path)
@@ -55,10 +54,13 @@ def _holds(path: Path, seal: Path, shape: Sequence[int]) -> bool:
 
 
 def sealed(path: Path) -> dict[str, Any]:
-    """Return what tells that a file is still what it is now: its length, when it was written, and checksums of PARTs.
+    """Have the system write a file to its disk; return what tells that it is still what it is now: its length, when it
+    was written, and checksums of PARTs.
 
     A file that was neither touched nor cut needs no reading to be known; one that was copied is known by its content.
     """
+    with open(path, "rb+") as file:
+        os.fsync(file.fileno())
     about = os.stat(path)
     return {"size": about.st_size, "mtime": about.st_mtime_ns, "checks": checksums(path)}
 
@@ -90,12 +92,6 @@ def checksums(path: Path) -> list[int]:
         return [check(begin) for begin in begins]
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # zlib lets go of the interpreter
         return list(pool.map(check, begins))
-
-
-def sync(path: Path) -> None:
-    """Have the system write a file to its disk."""
-    with open(path, "rb+") as file:
-        os.fsync(file.fileno())
 
 
 def new_array(

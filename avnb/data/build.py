@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from avnb.data.arrays import new_array, sealed, sync
+from avnb.data.arrays import new_array, sealed
 from avnb.data.clips import SILENCE
 from avnb.data.folder import SPLITS, DatasetInfo, Row, read_info, read_rows
 from avnb.data.locks import LOCK, in_turn, temporary_folder
@@ -103,9 +103,8 @@ def _build(info: DatasetInfo, store: Path, shape: ClipShape, progress: bool) -> 
             source = [str(info.folder.resolve()), shape.size, shape.rate, shape.seconds]
             said = {"source": source, "subsets": subsets, "broken": broken, "silent": silent}
             files = sorted(temporary.glob("*.npy"))
-            for path in files:
-                sync(path)
-            said["files"] = {path.name: sealed(path) for path in files}
+            with ThreadPoolExecutor(len(files)) as pool:  # the disk writes one while another's checksums are made
+                said["files"] = dict(zip((path.name for path in files), pool.map(sealed, files), strict=True))
             said["check"] = zlib.crc32(json.dumps(said).encode())
             with whole_file(temporary / "store.json") as index:
                 index.write_text(json.dumps(said), encoding="utf-8")

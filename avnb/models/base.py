@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from avnb.config import Settings
 from avnb.data.clips import Batch, Recipe
+from avnb.data.store import Store
 from avnb.networks.shapes import Features, Frames, Sound, SourceFeatures, SourceFrames, SourceSounds
 
 Examples = Callable[[], Iterable[tuple[Any, Recipe, Batch]]]  # an epoch's mixtures, recipes and batches
@@ -160,6 +161,10 @@ class Method(nn.Module):
     def learnt(self) -> dict[str, float]:
         """Return the numbers that training leaves and tables print beside what is judged, by their metrics' names."""
         return {}
+
+    def lessons(self, store: Store) -> Store:
+        """Return the part of a store whose clips the method learns from: all of them, unless a setting says less."""
+        return store
 
     def stages(self) -> list[Stage]:
         """Return how the method is trained; most have one stage."""

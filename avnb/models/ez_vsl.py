@@ -26,6 +26,7 @@ from torch.nn.functional import cross_entropy, interpolate
 
 from avnb.config import Settings, setting
 from avnb.data.clips import Batch, Recipe
+from avnb.data.store import Store
 from avnb.devices import all_rows, in_full_precision
 from avnb.errors import SettingsError
 from avnb.models.base import QUICK, Method, Query, Stage
@@ -157,6 +158,12 @@ class EZVSL(Method):
         """Return the "audio" vector and the mean of the "visual" ones, [batch, 1, dim]."""
         audio, visual = self(batch.frames, batch.mixture, batch.features)
         return {"audio": audio[:, None], "visual": visual.mean(dim=(2, 3))[:, None]}
+
+    def lessons(self, store: Store) -> Store:
+        """Return the store without the clips of an unheard class; raise what `draw_heard` raises."""
+        wanted = getattr(self.settings, "heard", 0)  # those that are built on this one hear all
+        heard = draw_heard(len(store.classes), wanted, self.settings.seed)
+        return store.part(~store.labels[:, ~heard].any(axis=1))
 
     def stages(self) -> list[Stage]:
         """One stage, on single clips."""

@@ -5,6 +5,7 @@ rounding: some hundred float64 operations on numbers of size 1 to 100.
 """
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ from avnb.networks import presets
 from avnb.networks.losses import multiple_instance_contrastive
 from avnb.training.fit import fit
 from avnb.training.runs import Run
+from avnb.training.trained import train
 
 TOLERANCE = 1e-9
 DIM = 8
@@ -295,12 +297,10 @@ def test_open_set_needs_a_class_that_is_not_heard():
 
 def test_open_set_trains_on_no_clip_of_an_unheard_class(build, tiny_store, workspace, monkeypatch):
     heard = draw_heard(len(tiny_store.classes), 2, seed=0)
-    part = tiny_store.part(tiny_store.labels[:, heard].any(axis=1))
-    method = build(epochs=1, batch_size=4)
     seen = []
     original = EZVSL.loss
     monkeypatch.setattr(EZVSL, "loss", lambda self, batch: seen.append(batch.labels) or original(self, batch))
-    fit(method, part, Run.of(method.settings, "tiny"), progress=False)
+    method, _ = train(replace(build(epochs=1, batch_size=4).settings, heard=2), tiny_store, progress=False)
     labels = torch.cat(seen).bool().any(dim=0).numpy()
     assert (labels == heard).all()
     unheard = tiny_store.part(tiny_store.labels[:, ~heard].any(axis=1))
