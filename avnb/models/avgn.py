@@ -88,7 +88,7 @@ class AVGNSettings(Settings):
     reduction: str = setting("sum", among=("sum", "mean"), doc="eq. 9 over classes; the released code takes means")
     ablation: bool = setting(False, doc="train the rows of Tables 3 and 4 as well; has no effect on this run")
     pretrained: bool = setting(True, doc="ImageNet weights for the paper preset's ResNet-18")
-    audio_encoder: str = setting("slim", among=EARS, doc='of the quick preset; "aisfx": trained and frozen (make ear)')
+    audio_encoder: str = setting("slim", among=EARS, doc='of the quick preset; others than "slim" are frozen')
 
 
 class AVGN(Method):

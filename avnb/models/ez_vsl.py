@@ -69,7 +69,7 @@ class EZVSLSettings(Settings):
     pretrained: bool = setting(
         True, doc="ImageNet weights for the paper preset's ResNet-18; false: the prior is EfficientNet-Lite0's"
     )
-    audio_encoder: str = setting("slim", among=EARS, doc='of the quick preset; "aisfx": trained and frozen (make ear)')
+    audio_encoder: str = setting("slim", among=EARS, doc='of the quick preset; others than "slim" are frozen')
 
 
 class EZVSL(Method):

@@ -13,16 +13,14 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Float
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.nn.functional import max_pool2d, normalize, relu
+from torch.nn.functional import max_pool2d, relu
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from avnb.devices import dropped, full_precision
-from avnb.errors import DataError, SettingsError
+from avnb.errors import SettingsError
+from avnb.networks.frozen_ear import FrozenEar
 from avnb.networks.spectrograms import LogMel, mel_filterbank
-from avnb.paths import shown, whole_file
+from avnb.paths import shown
 
 CHECKPOINT = "models/checkpoint.pth"  # in the package
 DIGEST = "499ea75909c932a2f94c35fa722fa4fabc5bcb7e84917209cc5f7402627b7eb5"  # SHA-256 of version 0.1.2's
@@ -30,9 +28,6 @@ COMMAND = "pip install --no-deps aisfx==0.1.2"
 LOUDEST = 9.457798957824707  # of the authors' spectrograms: what 1 is
 WIDTHS = (64, 128, 256, 512)
 PREFIX = "embedding_net."  # of the weights that hear; the others name sound effects
-DROPPED = 0.3  # of the numbers that are heard, while training
-HIDDEN = 128  # numbers that a method is given
-REMEMBERED = 100_000  # waveforms at most that are known: 200 MB
 SHORTEST = 8  # columns: three halvings leave one
 
 
@@ -96,14 +91,8 @@ class AisfxSound(nn.Module):
         return x.mean(dim=3).amax(dim=2)
 
 
-class AisfxEar(nn.Module):
+class AisfxEar(FrozenEar):
     """A waveform at 22,050 Hz to what `AisfxSound` hears in it, and a small head that is trained.
-
-    The 512 numbers are brought to one scale: their logarithms, less their mean, at length 1, and then each number's
-    own. The head, a layer and a ReLU before the method's own projection, is to the frozen ear what `LiteProjection` is
-    to the frozen trunk. On a CPU, where hearing three seconds takes a core a tenth of a second, a waveform that comes
-    again is known by its samples and not heard again. So that it comes again, a training's sounds are left as they
-    are, and every clip is heard in ``POOL`` mixtures.
 
     AVGN's head for sounds, trained on this ear alone as AVGN trains it (solos and mixtures of SoundFont sound), named
     30 % of 720 real recordings of nine instruments with 0.8 of the numbers dropped, 43 % with 0.3 and 46 % with the
@@ -111,60 +100,12 @@ class AisfxEar(nn.Module):
     of half of the solos gave the probe 45 for 47 and a larger head 43 for 42, so that none are added.
     """
 
-    POOL = 2
-    channels = HIDDEN
-
     def __init__(self) -> None:
-        super().__init__()
-        self.front, self.network = AisfxLogMel(), AisfxSound().to(memory_format=torch.channels_last)
-        self.scale, self.drop = nn.BatchNorm1d(AisfxSound.channels), nn.Dropout(DROPPED)
-        self.head = nn.Sequential(nn.Linear(AisfxSound.channels, HIDDEN), nn.ReLU())
-        self.known: dict[bytes, Float[Tensor, " heard"]] = {}
-        self.file: Path | None = None
-        self.written = 0
+        super().__init__(AisfxLogMel(), AisfxSound().to(memory_format=torch.channels_last), f"aisfx-{DIGEST[:8]}")
 
-    def forward(self, waveform: Float[Tensor, "batch time"]) -> Float[Tensor, "batch channels"]:
-        with torch.no_grad(), full_precision(waveform.device):
-            vectors = self._remembered(waveform) if waveform.device.type == "cpu" else self._hear(waveform)
-            vectors = vectors.log1p()
-            vectors = normalize(vectors - vectors.mean(dim=1, keepdim=True), dim=1)
-        return self.head(dropped(self.drop, self.scale(vectors)))
-
-    def remember(self, folder: Path) -> None:
-        """Know what a file in ``folder`` says was heard before, and write there what is heard from now on."""
-        self.file = folder / f"aisfx-{DIGEST[:8]}~cache.safetensors"
-        try:
-            said = load_file(self.file)
-            self.known.update((bytes(key), value) for key, value in zip(said["keys"], said["vectors"], strict=True))
-        except (OSError, SafetensorError, KeyError, ValueError):
-            pass  # there is none, or a damaged one, which is written anew
-        self.written = len(self.known)
-
-    def write_down(self) -> None:
-        """Write what is known into the file that `remember` named; raise DataError where that cannot be."""
-        if self.file is None or self.written == len(self.known):
-            return
-        keys = torch.tensor([list(key) for key in self.known], dtype=torch.uint8)
-        try:
-            with whole_file(self.file) as temporary:
-                save_file({"keys": keys, "vectors": torch.stack(list(self.known.values()))}, temporary)
-        except (OSError, SafetensorError) as error:
-            raise DataError(f"Cannot write {shown(self.file)}: {error}. Free some space and run again.") from None
-        self.written = len(self.known)
-
-    def _hear(self, waveform: Float[Tensor, "batch time"]) -> Float[Tensor, "batch heard"]:
-        return self.network(self.front(waveform))
-
-    def _remembered(self, waveform: Float[Tensor, "batch time"]) -> Float[Tensor, "batch heard"]:
-        keys = [hashlib.blake2b(row.contiguous().numpy(), digest_size=16).digest() for row in waveform.detach()]
-        new = {key: place for place, key in enumerate(keys) if key not in self.known}
-        found = {key: self.known[key] for key in keys if key not in new}
-        if new:
-            found.update(zip(new, self._hear(waveform[list(new.values())]), strict=True))
-            self.known.update((key, found[key]) for key in new)
-        while len(self.known) > REMEMBERED:
-            del self.known[next(iter(self.known))]
-        return torch.stack([found[key] for key in keys])
+    def evened(self, vectors: Float[Tensor, "batch heard"]) -> Float[Tensor, "batch heard"]:
+        """Return the logarithms: none is below 0, and few are large."""
+        return vectors.log1p()
 
 
 def checkpoint() -> dict[str, Tensor]:

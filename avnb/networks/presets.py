@@ -9,10 +9,12 @@ from torch import nn
 
 from avnb.errors import SettingsError
 from avnb.networks.aisfx import AisfxEar
+from avnb.networks.clap import ClapEar
 from avnb.networks.encoders import FrozenLite, LiteProjection, ResNetFrames, ResNetSound, SlimSound
 from avnb.networks.spectrograms import FrontEnd, LogMel, at_rate
 
-EARS = ("slim", "aisfx")  # what the quick preset can listen by
+FROZEN_EARS = {"aisfx": AisfxEar, "clap": ClapEar}
+EARS = ("slim", *FROZEN_EARS)  # what the quick preset can listen by
 RATE = 22_050  # Hz, of the waveforms that travel through the project
 
 
@@ -37,13 +39,13 @@ def eyes_and_ears(
     """Return the networks of a preset; ``front`` is what the paper's method hears, `LogMel` by default the quick run's.
 
     The strides, and whether the frames' network has ImageNet weights, are the paper preset's; the quick preset's trunk
-    has a stride of 16, and what listens in it is a slim network that learns or, with ``audio_encoder`` "aisfx", a
+    has a stride of 16, and what listens in it is a slim network that learns or, with another ``audio_encoder``, a
     trained one that is frozen. Raises SettingsError where the weights are asked for and cannot be had.
     """
     if audio_encoder != "slim":
         if preset != "quick":
             raise SettingsError(f'audio_encoder = "{audio_encoder}" is of the quick preset; set preset = "quick".')
-        return EyesAndEars(FrozenLite(), AisfxEar(), nn.Identity())
+        return EyesAndEars(FrozenLite(), FROZEN_EARS[audio_encoder](), nn.Identity())
     if preset == "quick":
         return EyesAndEars(FrozenLite(), SlimSound(), at_rate(quick_front or LogMel(), RATE))
     return EyesAndEars(ResNetFrames(stride, pretrained), ResNetSound(sound_stride), at_rate(front, RATE))

@@ -330,20 +330,31 @@ class CoarseToFineLogMel(LogMel):
 
 
 def mel_filterbank(
-    rate: int, n_fft: int, bins: int, scale: Literal["slaney", "htk"]
+    rate: int,
+    n_fft: int,
+    bins: int,
+    scale: Literal["slaney", "htk"],
+    lowest: float = 0.0,
+    highest: float | None = None,
 ) -> Float[np.ndarray, "bins frequencies"]:
-    """Return the weights that add ``n_fft // 2 + 1`` STFT bins up to ``bins`` overlapping triangles, 0 Hz to rate / 2.
+    """Return the weights that add ``n_fft // 2 + 1`` STFT bins up to ``bins`` overlapping triangles.
+
+    They span ``lowest`` to ``highest`` Hz, by default 0 Hz to half the rate.
 
     ``slaney`` is librosa's default (linear below 1 kHz; each triangle has an area of 1), ``htk`` is torchaudio's
     (2595 log10(1 + f / 700); each triangle has a height of 1). Float64: torchaudio's own, in float32, is off by up to
     4e-5 of a band, and by half a hertz where the rate is odd.
     """
-    # Equal steps of mel between 0 Hz and half the rate: band k rises from edge k to edge k + 1 and falls to edge k + 2.
+    # Equal steps of mel between the two: band k rises from edge k to edge k + 1 and falls to edge k + 2.
+    ends = lowest, rate / 2 if highest is None else highest
     if scale == "htk":
-        edges = 700 * (10 ** (np.linspace(0, 2595 * math.log10(1 + rate / 1400), bins + 2) / 2595) - 1)
+        mels = np.linspace(*(2595 * math.log10(1 + end / 700) for end in ends), bins + 2)
+        edges = 700 * (10 ** (mels / 2595) - 1)
     else:  # 15 mels up to 1 kHz, then 27 for each factor of 6.4
-        top = rate / 2 * 15 / 1000 if rate <= 2000 else 15 + 27 * math.log(rate / 2000) / math.log(6.4)
-        mels = np.linspace(0, top, bins + 2)
+        mels = np.linspace(
+            *(end * 15 / 1000 if end <= 1000 else 15 + 27 * math.log(end / 1000) / math.log(6.4) for end in ends),
+            bins + 2,
+        )
         edges = np.where(mels < 15, mels * 1000 / 15, 1000 * 6.4 ** ((mels - 15) / 27))
     low, centre, high = edges[:-2, None], edges[1:-1, None], edges[2:, None]
     frequencies = np.linspace(0, rate / 2, n_fft // 2 + 1)

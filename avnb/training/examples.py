@@ -21,7 +21,7 @@ from avnb.data.store import Store
 from avnb.devices import own_rows
 from avnb.errors import DataError, SettingsError
 from avnb.models.base import Method, Stage
-from avnb.networks.aisfx import AisfxEar
+from avnb.networks.frozen_ear import FrozenEar
 
 ANNOUNCED = 2  # batches whose rows a disk is told of before they are read
 HELD_OUT = 0.1  # of the training clips, for validation where a benchmark has no such split
@@ -198,7 +198,7 @@ def gather_examples(method: Method, store: Store, progress: bool = True) -> Exam
         if any(recipe.geometry == "grid" for stage in method.stages() for recipe in stage.recipes + stage.validation):
             half = cached_features(method.trunk, store, wanted, settings.device, progress, shrink=2)
     pool, listen = 0, getattr(method, "listen", None)
-    if isinstance(listen, AisfxEar):
+    if isinstance(listen, FrozenEar):
         pool = listen.POOL
         listen.remember(store.folder)
     return Examples(store, train, val, features, half, several=several, scenes=scenes, pool=pool)
