@@ -33,7 +33,7 @@ from avnb.evaluation import (
     synthetic_trial,
     trials_of,
 )
-from avnb.evaluation.ablations import ABLATED, AS_IT_IS, NOT_TRAINED, shortened
+from avnb.evaluation.ablations import ABLATED, AS_IT_IS, DIVISOR, NOT_TRAINED, shortened
 from avnb.evaluation.rows import PROTOCOL, training_of
 from avnb.models import METHODS
 from avnb.models.base import Separates
@@ -41,7 +41,6 @@ from avnb.notebook import start
 from avnb.paths import project_root, shown, whole_file
 from avnb.training.trained import check_names, train
 
-DIVISOR = 3  # of the preset's epochs
 ABOUT = ("subset", "sources", "geometry", "classes", "threshold_rule", "protocol", "truth", "clips", "gallery")
 SHORT = 400  # letters of JSON that stand on one line
 FLOORS = ("centre", "oracle", "mixture")  # need no model, and stand beside the rows
@@ -70,7 +69,7 @@ def trainings(shared: Settings, device: str, origin: str, wanted: Sequence[str])
     found = []
     for name in dict.fromkeys(name for name, _ in asked) or (name for name, cls in METHODS.items() if cls.ABLATIONS):
         own = METHODS[name].SETTINGS(**{entry.name: getattr(shared, entry.name) for entry in fields(Settings)})
-        own = shortened(own.resolve(device, origin), DIVISOR)
+        own = shortened(own.resolve(device, origin))
         rows: dict[Settings, tuple[dict[str, Any], list[str]]] = {own: ({}, [AS_IT_IS])}
         for table, changes in METHODS[name].ABLATIONS.items():
             chosen = not asked or (name, "") in asked or (name, table) in asked

@@ -16,12 +16,14 @@ from avnb.config import Settings
 from avnb.evaluation.paper_tables import Judged
 from avnb.models import METHODS
 from avnb.paths import project_root
-from avnb.training.runs import NOT_PART_OF_THE_RESULT
+from avnb.training.runs import NOT_PART_OF_THE_RESULT, Run, find_runs
+from avnb.training.trained import settings_of
 
 T = TypeVar("T", bound=Settings)
 
 ABLATED = "docs/results/ablations.json"  # in the project; written by tools/ablations.py
 AS_IT_IS = "as it is"  # the method that the rows are compared with
+DIVISOR = 3  # of the preset's epochs
 NOT_TRAINED = {  # tables whose rows make no training of the quick preset's
     ("ez_vsl", "table5"): "its rows are ways to show what one training has made, all of them in notebook 02",
     ("dsol", "table8"): "the quick preset's frozen trunk has ImageNet's weights always",
@@ -61,11 +63,11 @@ def read_ablations(path: Path | None = None) -> dict[str, Any]:
     return said | {"methods": {name: tuple(map(Kept.of, rows)) for name, rows in said["methods"].items()}}
 
 
-def shortened(settings: T, divisor: int) -> T:
+def shortened(settings: T, divisor: int = DIVISOR) -> T:
     """Return the settings with all their numbers of epochs divided by ``divisor`` and rounded up.
 
     >>> from avnb.models.dsol import DSOLSettings
-    >>> short = shortened(DSOLSettings(epochs=3, class_epochs=7, match_epochs=9), 3)
+    >>> short = shortened(DSOLSettings(epochs=3, class_epochs=7, match_epochs=9))
     >>> short.epochs, short.class_epochs, short.match_epochs
     (1, 3, 3)
     """
@@ -88,6 +90,25 @@ def kept_rows(said: Mapping[str, Any], method: str, *tables: str) -> dict[str, K
                 found.append((kept, own := []))
             own.append(row)
     return {"; ".join(dict.fromkeys(own[1:] if own[0] == AS_IT_IS else own)) or AS_IT_IS: kept for kept, own in found}
+
+
+def runs_of_rows(settings: Settings, benchmark: str, *tables: str) -> dict[str, Run]:
+    """Return the judged runs under outputs/ of the rows of these tables, the method as it is first.
+
+    They are of the length of ``make ablations``, of which ``settings`` are the preset's; the lowest seed of each.
+    Introduced in notebooks/03_mix_and_localize.ipynb.
+    """
+    rows = {AS_IT_IS: {}} | {
+        row: change for key in tables for row, change in METHODS[settings.METHOD].ABLATIONS.get(key, {}).items()
+    }
+    there = [(settings_of(run), run) for run in find_runs(settings.METHOD, benchmark) if run.best is not None]
+    found = {}
+    for row, change in rows.items():
+        wanted = _known_by(replace(shortened(settings), **change))
+        runs = [(its.seed, run) for its, run in there if _known_by(its) == wanted]
+        if runs:
+            found[row] = min(runs, key=lambda seeded: seeded[0])[1]
+    return found
 
 
 def kept_runs(runs: Sequence[Judged] = (), path: Path | None = None) -> list[Judged]:

@@ -256,6 +256,14 @@ class AVGN(Method):
         g_a = self.group_audio(f_a, c_a) if self.settings.grouping else c_a
         return torch.sigmoid(widened(self.audio_present(g_a)[..., 0]))  # half precision has 1.0 from 6.2 on
 
+    def presence(self, batch: Batch) -> dict[str, Float[Tensor, "batch classes"]]:
+        """Return p^a and p^v, how likely each class sounds and is seen (eq. 9); none without tokens."""
+        if not self.class_aware:
+            return {}
+        _, _, g_a, g_v = self(batch.frames, batch.mixture, batch.features)
+        logits = {"audio": self.audio_present(g_a)[..., 0], "visual": self.visual_present(g_v)[..., 0]}
+        return {name: torch.sigmoid(widened(value)) for name, value in logits.items()}
+
     def embed(self, batch: Batch) -> dict[str, Tensor]:
         """Return the class-aware "audio" and "visual" vectors of the sounding classes, [batch, sources, dim]."""
         audio, visual, g_a, g_v = self(batch.frames, batch.mixture, batch.features)

@@ -150,6 +150,13 @@ class Method(nn.Module):
         """Return the probability that each class sounds; None where the method knows no classes."""
         return None
 
+    def presence(self, batch: Batch) -> dict[str, Float[Tensor, "batch classes"]]:
+        """Return how likely each class sounds ("audio", as `recognize` says it) and is seen ("visual"), in 0..1.
+
+        Validation counts those over a half (AVGN, Fig. 5); none where the method names no classes in both.
+        """
+        return {}
+
     def embed(self, batch: Batch) -> dict[str, Tensor]:
         """Return the features that t-SNE and retrieval look at: "audio" and "visual", [batch, vectors, dim]."""
         raise NotImplementedError
@@ -175,6 +182,14 @@ class Method(nn.Module):
     ) -> Float[Tensor, "batch channels rows columns"]:
         """Return the trunk's maps of ``frames``: ``features`` where they are already known."""
         return self.trunk(frames) if features is None else features
+
+
+RATES = ("precision", "recall", "F1")  # of the classes that a method says are there
+
+
+def is_rate(name: str) -> bool:
+    """Tell whether an entry of a run's history is one of `RATES`, "val_audio_recall" for one."""
+    return name.rpartition("_")[2] in RATES
 
 
 def is_accuracy(term: str) -> bool:

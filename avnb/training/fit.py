@@ -36,7 +36,7 @@ from avnb.devices import (
 )
 from avnb.errors import RunError
 from avnb.metrics.localization import average_precision, in_best_order, upsample
-from avnb.models.base import Method, Query, Stage, is_accuracy
+from avnb.models.base import RATES, Method, Query, Stage, is_accuracy
 from avnb.networks.statistics import average_statistics
 from avnb.paths import shown
 from avnb.training.examples import Examples, gather_examples
@@ -280,7 +280,8 @@ def validate(method: Method, examples: Examples, stage: Stage) -> dict[str, floa
 
     ``val_ap`` is the mean pixel-wise AP over the sources of the stage's mixtures, classes given, or the maps in their
     best order where they have no names; "val_ap_predicted", where the method knows classes, the same with 0 for every
-    source whose class it does not name.
+    source whose class it does not name. Of classes that are said to sound and to be seen (`Method.presence`) there are
+    "val_audio_precision", "val_audio_recall", "val_audio_F1" and the same of "visual", over all mixtures together.
     """
     method.eval()
     settings, parts = method.settings, []
@@ -295,6 +296,8 @@ def validate(method: Method, examples: Examples, stage: Stage) -> dict[str, floa
     found = [answer for _, answer in sorted(from_all(answers), key=lambda numbered: numbered[0])]
     row = {"val_loss": float(np.mean([answer["loss"] for answer in found]))}
     row |= {f"val_{name}": 100 * float(np.mean([it[name] for it in found])) for name in found[0] if is_accuracy(name)}
+    for name in found[0]["present"]:
+        row |= {f"val_{name}_{rate}": value for rate, value in _rates(sum(it["present"][name] for it in found)).items()}
     if judged:
         scores = torch.cat([answer["scores"] for answer in found])
         row["val_ap"] = 100 * float(scores.nanmean())
@@ -307,15 +310,19 @@ def validate(method: Method, examples: Examples, stage: Stage) -> dict[str, floa
 def _answer(method: Method, batch: Batch, recipe: Recipe, judged: bool) -> dict[str, Any]:
     """Return a validation batch's "loss", what a method's loss calls an accuracy, and, ``judged``, its sources' APs.
 
-    These are "scores", and "named" is which sources are of a class that the method names.
+    These are "scores", and "named" is which sources are of a class that the method names. "present" counts the classes
+    that it says sound and are seen: those that do, all of them, and all that do.
     """
     device = torch.device(method.settings.device)
     batch = batch.to(device)
     with autocast(device):
         terms = method.loss(batch)
-        maps, probabilities = method.localize(Query.of(batch)), method.recognize(batch.mixture)
+        maps, present = method.localize(Query.of(batch)), method.presence(batch)
+        probabilities = present["audio"] if present else method.recognize(batch.mixture)
     said = {"loss": terms["total"].item()}
     said |= {name: value.item() for name, value in terms.items() if is_accuracy(name)}
+    there = {"audio": batch.labels, "visual": torch.zeros_like(batch.labels).scatter_(1, batch.source_classes, 1.0)}
+    said["present"] = {name: _counts(value > 0.5, there[name] > 0) for name, value in present.items()}
     if judged and probabilities is not None:
         own = probabilities.topk(recipe.sources).indices
         said["named"] = (batch.source_classes[:, :, None] == own[:, None]).any(dim=2).flatten().cpu()
@@ -326,6 +333,18 @@ def _answer(method: Method, batch: Batch, recipe: Recipe, judged: bool) -> dict[
             maps = maps[torch.arange(len(maps), device=maps.device)[:, None], order]
         said["scores"] = average_precision(maps.flatten(0, 1), batch.truth.flatten(0, 1)).cpu()
     return said
+
+
+def _counts(named: Tensor, there: Tensor) -> Tensor:
+    """Return how many classes are named and there, are named, and are there."""
+    return torch.stack([(named & there).sum(), named.sum(), there.sum()]).cpu()
+
+
+def _rates(counts: Tensor) -> dict[str, float]:
+    """Return precision, recall and F1 in percent; what is not named is 0, not undefined."""
+    right, named, there = counts.tolist()
+    values = right / max(named, 1), right / max(there, 1), 2 * right / max(named + there, 1)
+    return {name: 100 * value for name, value in zip(RATES, values, strict=True)}
 
 
 def _cycle(stages: Sequence[Stage], number: int) -> tuple[int, int]:

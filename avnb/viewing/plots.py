@@ -17,7 +17,7 @@ from torch import Tensor
 from avnb.data.clips import Clip, SceneObject
 from avnb.errors import DataError
 from avnb.metrics.localization import upsample
-from avnb.models.base import is_accuracy
+from avnb.models.base import is_accuracy, is_rate
 from avnb.viewing.colours import INK, LINES, SILENT, SOUNDING, Colour, class_colours, readable
 
 if TYPE_CHECKING:
@@ -209,8 +209,8 @@ def show_curves(history: Sequence[Mapping[str, Any]], best: int | None = None) -
         raise DataError("There are no curves to show: no epoch is finished yet.")
     names = list(dict.fromkeys(name for row in history for name in row))
     aside = {"epoch", "stage", "seconds", "pairs_per_second"}
-    scores = [name for name in names if name.startswith("val_") and name != "val_loss"]
-    losses = [name for name in names if name not in {*aside, *scores} and not is_accuracy(name)]
+    scores = [name for name in names if name.startswith("val_") and name != "val_loss" and not is_rate(name)]
+    losses = [name for name in names if name not in {*aside, *scores} and not (is_accuracy(name) or is_rate(name))]
     epochs = [row["epoch"] for row in history]
     best = _best_epoch(history) if best is None else best
     figure, axes = subplots(1, 1 + bool(scores), (10 / (1 + bool(scores)), 3.2))

@@ -355,12 +355,15 @@ def test_without_tokens_every_source_has_the_one_map(build):
 def test_recognition_is_the_audio_head_of_the_forward_pass(build, attention, class_tokens, grouping):
     method = build(class_tokens=class_tokens, grouping=grouping, attention=attention).eval()
     batch = random_batch()
-    probabilities = method.recognize(batch.mixture)
+    probabilities, present = method.recognize(batch.mixture), method.presence(batch)
     if not (class_tokens or grouping):
         assert probabilities is None
+        assert present == {}
         return
-    _, _, g_a, _ = method(batch.frames, batch.mixture)
+    _, _, g_a, g_v = method(batch.frames, batch.mixture)
     torch.testing.assert_close(probabilities, torch.sigmoid(method.audio_present(g_a)[..., 0]))
+    torch.testing.assert_close(present["audio"], probabilities)
+    torch.testing.assert_close(present["visual"], torch.sigmoid(method.visual_present(g_v)[..., 0]))
 
 
 @every_ablation

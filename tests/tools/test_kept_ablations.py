@@ -8,7 +8,7 @@ import pytest
 
 from avnb.config import Settings
 from avnb.errors import SettingsError
-from avnb.evaluation.ablations import AS_IT_IS, read_ablations
+from avnb.evaluation.ablations import AS_IT_IS, DIVISOR, read_ablations, runs_of_rows
 from avnb.evaluation.ablations import kept_rows as rows_of_table
 from avnb.models import METHODS
 
@@ -40,7 +40,7 @@ def test_rows_of_the_same_settings_are_trained_once_and_so_is_the_method_as_it_i
 def test_every_row_is_trained_for_the_same_share_of_the_preset_s_epochs():
     for training in ablations.trainings(Settings(), "cpu", "stand-in", []):
         usual = METHODS[training.settings.METHOD].SETTINGS().resolve("cpu")
-        assert training.settings.epochs == -(-usual.epochs // ablations.DIVISOR)
+        assert training.settings.epochs == -(-usual.epochs // DIVISOR)
 
 
 def test_some_rows_can_be_named_and_others_are_refused_in_a_sentence():
@@ -72,6 +72,8 @@ def test_every_seed_is_trained_once_and_its_numbers_are_the_runs(workspace, tiny
     }
     [judged] = kept[AS_IT_IS].judged
     assert judged["values"]["AP"] == [of_seed[0], of_seed[1]]
+    shown = runs_of_rows(two_rows[0].settings, tiny_store.name, "table6")
+    assert list(shown) == list(kept)
     floors = json.loads(path.read_text())["without a model"]
     assert [one["method"] for one in floors] == ["centre", "oracle"]
 

@@ -213,6 +213,7 @@ def test_history_has_a_row_for_every_epoch(trained):
     assert [row["epoch"] for row in history] == [1, 2, 3]
     terms = {"total", "loc", "audio", "visual", "token"}
     judged = {"val_loss", "val_ap", "val_ap_predicted"}
+    judged |= {f"val_{part}_{rate}" for part in ("audio", "visual") for rate in ("precision", "recall", "F1")}
     for row in history:
         assert set(row) == {"epoch", "stage", *terms, *judged, "seconds", "pairs_per_second"}
         assert all(math.isfinite(value) for name, value in row.items() if name != "stage")
@@ -502,6 +503,28 @@ def test_validation_of_predicted_classes_counts_what_is_not_named_as_nothing(tin
     named = (method.seen[-1][1].source_classes != 0).double().mean().item()
     assert 0 < named < 1
     assert (row["val_ap"], row["val_ap_predicted"]) == (100, pytest.approx(100 * named))
+
+
+def test_validation_counts_the_classes_that_are_said_to_sound_and_to_be_seen(tiny_store, monkeypatch):
+    method = Meter([Stage("only", 1, (Recipe(), Recipe(2, "first")))])
+    examples, said = gather_examples(method, tiny_store, progress=False), torch.tensor([0.9, 0.6, 0.4, 0.1])
+    told = {"audio": [], "visual": []}
+
+    def presence(self, batch):
+        seen = torch.zeros_like(batch.labels).scatter_(1, batch.source_classes, 1.0)
+        for name, there in (("audio", batch.labels), ("visual", seen)):
+            told[name] += there.bool().tolist()
+        return dict.fromkeys(told, said.expand(len(batch), -1))
+
+    monkeypatch.setattr(Meter, "presence", presence)
+    row = validate(method, examples, method.plan[0])
+    for name, clips in told.items():
+        right = sum(clip[0] + clip[1] for clip in clips)  # the two classes over a half are named in every clip
+        precision, recall = right / (2 * len(clips)), right / sum(map(sum, clips))
+        assert row[f"val_{name}_precision"] == pytest.approx(100 * precision)
+        assert row[f"val_{name}_recall"] == pytest.approx(100 * recall)
+        assert row[f"val_{name}_F1"] == pytest.approx(200 * precision * recall / (precision + recall))
+    assert row["val_audio_recall"] != row["val_visual_recall"]  # of two that sound one is seen
 
 
 def test_without_ground_truth_the_loss_chooses_the_epoch(changed_store, tmp_path):
