@@ -70,7 +70,7 @@ def fit(method: Method, store: Store, run: Run, progress: bool = True, wait: boo
         check_shares(settings)
     progress = progress and process_number() == 0
     with first_before_others():
-        examples = gather_examples(method, store, progress)
+        examples = gather_examples(method, method.lessons(store), progress)
     for stage in stages:
         examples.validation(stage, settings.seed)  # clips that cannot be mixed stop the run now, not in an hour
     plan = [(number, epoch) for number, stage in enumerate(stages) for epoch in range(stage.epochs)]

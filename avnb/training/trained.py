@@ -73,7 +73,7 @@ def train(settings: Settings, store: Store, progress: bool = True, wait: bool = 
         start_from(method, settings.METHOD, start)
     run = Run.of(settings, store.name, store.digest)
     say_where(f"{settings.METHOD} has its run", run.folder, "AVNB_OUTPUTS")
-    fit(method, method.lessons(store), run, progress, wait)
+    fit(method, store, run, progress, wait)
     return method.eval(), run
 
 
