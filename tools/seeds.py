@@ -17,6 +17,7 @@ from typing import Any
 from avnb.config import Settings
 from avnb.data.store import Store
 from avnb.evaluation import judge, judge_listening, trials_of
+from avnb.evaluation.ablations import spread
 from avnb.evaluation.rows import ASKED
 from avnb.models import BASELINES, METHODS
 from avnb.notebook import start
@@ -85,9 +86,7 @@ def _cell(lines: Sequence[dict[str, Any]], *wanted: str) -> str:
     for line in lines:
         found = (line["subset"], line["metric"], line["classes"])
         if found == wanted and line["geometry"] in ("single", "side_by_side"):
-            values = line["seeds"]
-            spread = f" ({min(values):.1f}-{max(values):.1f})" if len(values) > 1 else ""
-            return f"{sum(values) / len(values):.1f}{spread}"
+            return spread(line["seeds"])
     return ""
 
 

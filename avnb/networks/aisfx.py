@@ -18,6 +18,7 @@ from torch.nn.functional import max_pool2d, relu
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from avnb.errors import SettingsError
+from avnb.networks.frozen import Frozen
 from avnb.networks.frozen_ear import FrozenEar
 from avnb.networks.spectrograms import LogMel, mel_filterbank
 from avnb.paths import shown
@@ -54,14 +55,13 @@ class AisfxLogMel(LogMel):
         return (10_000 * mel + 1).log10() / LOUDEST
 
 
-class AisfxSound(nn.Module):
+class AisfxSound(Frozen):
     """aiSFX's X-Sequential-CE, frozen: a spectrogram of any length to one vector of 512.
 
     Eight 3x3 convolutions, halved three times; the mean over the bands, then the maximum over time. The package hears
     blocks of 100 columns (2.3 s), this one whatever it is given. Raises SettingsError where the weights are not there.
     """
 
-    frozen = True
     channels = WIDTHS[-1]
 
     def __init__(self) -> None:
@@ -72,12 +72,7 @@ class AisfxSound(nn.Module):
             for place, wide in ((1, inputs), (2, width)):
                 self.convolutions.append(_folded(state, f"{PREFIX}conv_block{number}", place, wide, width))
             inputs = width
-        self.requires_grad_(False)
-        self.eval()
-
-    def train(self, mode: bool = True) -> "AisfxSound":
-        """Stay in evaluation mode: a frozen network has no other."""
-        return super().train(False)
+        self.freeze()
 
     @torch.no_grad()
     def forward(self, spectrogram: Float[Tensor, "batch 1 bins time"]) -> Float[Tensor, "batch channels"]:

@@ -10,10 +10,11 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import pad
 
 from avnb.errors import SettingsError
+from avnb.networks.frozen import Frozen
 from avnb.networks.frozen_ear import FrozenEar
 from avnb.networks.spectrograms import LogMel, at_rate, mel_filterbank
 
@@ -44,24 +45,17 @@ class ClapLogMel(LogMel):
         return 10 * mel.clamp(min=1e-10).log10()
 
 
-class ClapSound(nn.Module):
+class ClapSound(Frozen):
     """CLAP's audio encoder, frozen: a spectrogram to the vector that its captions were trained beside.
 
     Raises SettingsError where transformers is not installed, or the weights cannot be had.
     """
 
-    frozen = True
-
     def __init__(self) -> None:
         super().__init__()
         self.encoder = _encoder()
         self.channels = self.encoder.config.projection_dim
-        self.requires_grad_(False)
-        self.eval()
-
-    def train(self, mode: bool = True) -> "ClapSound":
-        """Stay in evaluation mode: a frozen network has no other."""
-        return super().train(False)
+        self.freeze()
 
     @torch.no_grad()
     def forward(self, spectrogram: Float[Tensor, "batch 1 bins time"]) -> Float[Tensor, "batch channels"]:

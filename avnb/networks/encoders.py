@@ -17,6 +17,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from avnb.devices import dropped
 from avnb.errors import SettingsError
+from avnb.networks.frozen import Frozen
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 VGG = (64, 128, 256, 256, 512, 512)  # channels of VGGish's convolutions
@@ -91,7 +92,7 @@ class ResNetSound(nn.Module):
         return maps[-1].amax(dim=(-2, -1))
 
 
-class FrozenLite(nn.Module):
+class FrozenLite(Frozen):
     """The stride-16 map of ImageNet's EfficientNet-Lite0, frozen: frames to [batch, 112, height/16, width/16].
 
     Of the network's maps this one localizes best (pixel AP 0.66 against 0.57 from the last, stride-32 one, on drawn
@@ -100,7 +101,6 @@ class FrozenLite(nn.Module):
 
     channels = 112
     stride = 16
-    frozen = True
     LAST_BLOCK = 10
 
     def __init__(self) -> None:
@@ -108,13 +108,8 @@ class FrozenLite(nn.Module):
         network = _lite0()
         self.stem = nn.Sequential(_fold(network._conv_stem, network._bn0), nn.ReLU6(inplace=True))
         self.blocks = _fold_blocks(network._blocks[: self.LAST_BLOCK + 1])
-        self.requires_grad_(False)
         self.to(memory_format=torch.channels_last)
-        self.eval()
-
-    def train(self, mode: bool = True) -> "FrozenLite":
-        """Stay in evaluation mode: the statistics of a frozen network are frozen too."""
-        return super().train(False)
+        self.freeze()
 
     @torch.no_grad()
     def forward(self, frames: Shaped[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 112 rows columns"]:
@@ -125,14 +120,12 @@ class FrozenLite(nn.Module):
         return maps
 
 
-class LiteObjects(nn.Module):
+class LiteObjects(Frozen):
     """The rest of EfficientNet-Lite0, frozen: from ``FrozenLite``'s map on to ImageNet's classifier at every position.
 
     Returns the last map before pooling, [batch, 1280, rows/2, columns/2] (rounded up), and the classifier's logits of
     its positions, one for each of ImageNet's 1000 classes. EZ-VSL's f_obj (section 3.3) in the quick preset.
     """
-
-    frozen = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -140,13 +133,8 @@ class LiteObjects(nn.Module):
         self.blocks = _fold_blocks(network._blocks[FrozenLite.LAST_BLOCK + 1 :])
         self.head = nn.Sequential(_fold(network._conv_head, network._bn1), nn.ReLU6(inplace=True))
         self.classifier = _at_every_position(network._fc)
-        self.requires_grad_(False)
         self.to(memory_format=torch.channels_last)
-        self.eval()
-
-    def train(self, mode: bool = True) -> "LiteObjects":
-        """Stay in evaluation mode: the statistics of a frozen network are frozen too."""
-        return super().train(False)
+        self.freeze()
 
     @torch.no_grad()
     def forward(
@@ -159,14 +147,12 @@ class LiteObjects(nn.Module):
         return maps, self.classifier(maps)
 
 
-class ResNetObjects(nn.Module):
+class ResNetObjects(Frozen):
     """ImageNet's ResNet-18, frozen, without its pooling: frames to its last map and the logits of every position.
 
     Returns [batch, 512, h, w] and [batch, 1000, h, w] with h and w a 32nd of the frames'. EZ-VSL's f_obj (section 3.3)
     in the paper preset. Raises SettingsError where the weights cannot be had.
     """
-
-    frozen = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -176,12 +162,7 @@ class ResNetObjects(nn.Module):
         classifier = nn.Linear(self.trunk.channels, 1000)
         classifier.load_state_dict({name: weights[f"fc.{name}"] for name in ("weight", "bias")})
         self.classifier = _at_every_position(classifier)
-        self.requires_grad_(False)
-        self.eval()
-
-    def train(self, mode: bool = True) -> "ResNetObjects":
-        """Stay in evaluation mode: the statistics of a frozen network are frozen too."""
-        return super().train(False)
+        self.freeze()
 
     @torch.no_grad()
     def forward(
