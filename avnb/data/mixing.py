@@ -44,7 +44,30 @@ def draw_partners(
     """
     mixture = np.empty((len(anchors), clips), np.int64)
     mixture[:, 0] = anchors
-    videos, labels = store.clips["video"], store.labels
+    rows = np.arange(len(anchors))
+    for _ in range(ROUNDS):  # whose first partners leave no other may be lucky with others
+        rows, lost = _draw_rows(store, mixture, rows, pool, generator, distinct_classes)
+        if lost:
+            break
+        if len(rows) == 0:
+            return mixture
+    raise DataError(
+        f'"{store.name}" cannot provide mixtures of {clips} clips that differ in video'
+        f"{' and class' if distinct_classes else ''}: the split offers {len(pool)} clips of "
+        f"{int(store.labels[pool].any(axis=0).sum())} classes. Use fewer sources or more data."
+    )
+
+
+def _draw_rows(
+    store: Store,
+    mixture: Int[np.ndarray, "examples clips"],
+    rows: Int[np.ndarray, " rows"],
+    pool: Int[np.ndarray, " pool"],
+    generator: np.random.Generator,
+    distinct_classes: bool,
+) -> tuple[Int[np.ndarray, " stuck"], bool]:
+    """Draw the partners of ``rows``; return those that found none, and whether one of them has none at all."""
+    videos, labels, stuck = store.clips["video"], store.labels, []
 
     def draw(rows: np.ndarray, place: int, pool: np.ndarray) -> np.ndarray:
         """Draw the rows' partners for ``place`` until they may meet those before; return the rows where they do not."""
@@ -60,8 +83,8 @@ def draw_partners(
                 break
         return rows
 
-    for place in range(1, clips):
-        unlucky = draw(np.arange(len(anchors)), place, pool)
+    for place in range(1, mixture.shape[1]):
+        unlucky = draw(rows, place, pool)
         # Where one class fills most of the pool: draw among the clips of the other classes alone.
         taken = labels[mixture[unlucky, :place]].any(axis=1) & distinct_classes
         kinds, kind_of = np.unique(taken, axis=0, return_inverse=True)
@@ -69,14 +92,14 @@ def draw_partners(
             allowed = pool[~(labels[pool] & classes).any(axis=1)]
             for row in draw(unlucky[kind_of == kind], place, allowed):
                 others = allowed[~np.isin(videos[allowed], videos[mixture[row, :place]])]
-                if len(others) == 0:
-                    raise DataError(
-                        f'"{store.name}" cannot provide mixtures of {clips} clips that differ in video'
-                        f"{' and class' if distinct_classes else ''}: the split offers {len(pool)} clips of "
-                        f"{int(labels[pool].any(axis=0).sum())} classes. Use fewer sources or more data."
-                    )
-                mixture[row, place] = generator.choice(others)
-    return mixture
+                if len(others):
+                    mixture[row, place] = generator.choice(others)
+                elif place == 1:
+                    return rows, True
+                else:
+                    stuck.append(row)
+        rows = np.setdiff1d(rows, stuck)
+    return np.array(stuck, np.int64), False
 
 
 def side_by_side(

@@ -91,6 +91,16 @@ def test_a_single_possible_video_among_thousands_is_found():
     assert draw_partners(store, np.array([1, 3]), np.arange(3001), 2, generator())[:, 1].tolist() == [3000] * 2
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_partners_that_leave_no_other_are_drawn_again(seed):
+    """Two clips of a video, each of another class: of class 0 or 3, what was drawn before may have both videos."""
+    classes, videos = [0, 1, 0, 2, 1, 3, 2, 3], [0, 0, 1, 1, 2, 2, 3, 3]
+    store, pool = MadeUp(classes, videos), np.arange(8)
+    mixtures = draw_partners(store, np.tile(pool, 20), pool, 4, generator(seed))
+    for mixture in mixtures:
+        assert {len({column[k] for k in mixture}) for column in (classes, videos)} == {4}
+
+
 @pytest.mark.parametrize(
     ("classes", "videos", "clips", "distinct", "said"),
     [
