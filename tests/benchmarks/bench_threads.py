@@ -1,6 +1,12 @@
 """Training steps a second, alone and beside a busy process, with threads of OpenMP that spin or sleep when they wait.
 
 Run with ``pytest tests/benchmarks/bench_threads.py -o addopts= --benchmark-columns=median``: on two cores or more.
+
+Two cores of an AMD EPYC, two runs each, steps a second:
+
+                                   alone        beside one busy process
+    as OpenMP does (300,000)       3.5, 3.4     0.98, 1.02
+    GOMP_SPINCOUNT=3000            3.5, 3.1     1.53, 1.42
 """
 
 import multiprocessing
