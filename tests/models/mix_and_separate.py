@@ -37,7 +37,7 @@ class TinyUNet(nn.Module):
 class TinyLook(nn.Module):
     """Stands in for LiteProjection, without its chance and its surroundings."""
 
-    def __init__(self, channels: int, dim: int, width: int) -> None:
+    def __init__(self, channels: int, dim: int) -> None:
         super().__init__()
         self.layer = nn.Conv2d(channels, dim, 1)
 

@@ -43,7 +43,6 @@ from avnb.networks.spectrograms import LogFrequency, LogMel, Resampled
 from avnb.networks.unet import SlimUNet, UNet
 
 AT_ONCE = 2**25  # numbers in the pixels' masks that are held at once: 128 MB
-LOOK = 256  # width of the quick preset's head that sees
 PEAK = 2.0  # deviation of what it says of pictures
 PAIRS = (Recipe(2, "separate", distinct_classes=False),)  # two clips of any classes, each with its own frame
 
@@ -99,7 +98,7 @@ class MixAndSeparate(Separator, Method):
         self.settings = settings
         if settings.preset == "quick":
             self.trunk, self.unet = FrozenLite(), SlimUNet(channels)
-            self.look = LiteProjection(self.trunk.channels, channels, LOOK)
+            self.look = LiteProjection(self.trunk.channels, channels)
             self.peak_norm = nn.BatchNorm1d(channels, affine=False)
         else:
             self.peak_norm = None
