@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 DPI = 80
 TITLE = 10  # points
+ENTRY = 1.2  # inches that a class takes in a legend
 JPEG = {"quality": 75, "optimize": True, "progressive": True}
 
 # ------------------------------------------------------------------------------------------------------------ pictures
@@ -276,7 +277,7 @@ def class_legend(
         for name, mark in zip(classes, marks or "o" * len(classes), strict=True)
     ]
     if len(classes) <= 24:  # a longer legend is larger than the picture
-        columns = min(6, len(classes))
+        columns = min(6, len(classes), max(1, int(figure.get_figwidth() / ENTRY)))
         figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False, fontsize=8)
 
 
