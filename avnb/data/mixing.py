@@ -46,16 +46,10 @@ def draw_partners(
     mixture[:, 0] = anchors
     rows = np.arange(len(anchors))
     for _ in range(ROUNDS):  # whose first partners leave no other may be lucky with others
-        rows, lost = _draw_rows(store, mixture, rows, pool, generator, distinct_classes)
-        if lost:
-            break
+        rows = _draw_rows(store, mixture, rows, pool, generator, distinct_classes)
         if len(rows) == 0:
             return mixture
-    raise DataError(
-        f'"{store.name}" cannot provide mixtures of {clips} clips that differ in video'
-        f"{' and class' if distinct_classes else ''}: the split offers {len(pool)} clips of "
-        f"{int(store.labels[pool].any(axis=0).sum())} classes. Use fewer sources or more data."
-    )
+    raise _too_few(store, pool, clips, distinct_classes)
 
 
 def _draw_rows(
@@ -65,8 +59,8 @@ def _draw_rows(
     pool: Int[np.ndarray, " pool"],
     generator: np.random.Generator,
     distinct_classes: bool,
-) -> tuple[Int[np.ndarray, " stuck"], bool]:
-    """Draw the partners of ``rows``; return those that found none, and whether one of them has none at all."""
+) -> Int[np.ndarray, " stuck"]:
+    """Draw the partners of ``rows``; return those that found none, and raise DataError where one has none at all."""
     videos, labels, stuck = store.clips["video"], store.labels, []
 
     def draw(rows: np.ndarray, place: int, pool: np.ndarray) -> np.ndarray:
@@ -95,11 +89,20 @@ def _draw_rows(
                 if len(others):
                     mixture[row, place] = generator.choice(others)
                 elif place == 1:
-                    return rows, True
+                    raise _too_few(store, pool, mixture.shape[1], distinct_classes)
                 else:
                     stuck.append(row)
-        rows = np.setdiff1d(rows, stuck)
-    return np.array(stuck, np.int64), False
+        if stuck:
+            rows = np.setdiff1d(rows, stuck)
+    return np.array(stuck, np.int64)
+
+
+def _too_few(store: Store, pool: Int[np.ndarray, " pool"], clips: int, distinct_classes: bool) -> DataError:
+    return DataError(
+        f'"{store.name}" cannot provide mixtures of {clips} clips that differ in video'
+        f"{' and class' if distinct_classes else ''}: the split offers {len(pool)} clips of "
+        f"{int(store.labels[pool].any(axis=0).sum())} classes. Use fewer sources or more data."
+    )
 
 
 def side_by_side(

@@ -181,7 +181,7 @@ class LiteProjection(nn.Module):
     position of an image is ever pulled, wherever it is, and with one of three seeds all maps came to lie a cell above
     their instruments (AVGN, solo AP on the validation split 48 to 49; without the 5x5 mean 55, with it 67 to 71). Whole
     channels are dropped, since cached features cannot be augmented. The layer between has LITE_WIDTH channels, whatever
-    ``dim``: shared spaces of other widths (EZ-VSL's Fig. 4) differ in nothing else, and 4096 costs a minute an epoch.
+    ``dim``: shared spaces of other widths (EZ-VSL's Fig. 4) differ in nothing else. 4096 costs two minutes an epoch.
     """
 
     def __init__(self, channels: int, dim: int) -> None:

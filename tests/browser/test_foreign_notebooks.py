@@ -1,6 +1,5 @@
 """What the cells of a notebook show of a data set whose names would run scripts and ask for files, in Chromium."""
 
-import os
 import sys
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from foreign_names import HOSTILE
 from tiny_classes import CLASSES
 
 sys.path.append(str(Path(__file__).parents[1] / "notebooks"))
-from papermill_command import NOTEBOOKS, ROOT, papermill, parameters_of
+from papermill_command import NOTEBOOKS, ROOT, environment_of, papermill, parameters_of
 
 # Those whose cells make tables of their own, with classes for headings.
 SHOWN = ["06_one_avm.ipynb", "08_separation_baselines.ipynb", "10_heatmaps.ipynb", "11_separation.ipynb"]
@@ -20,9 +19,7 @@ pytestmark = [pytest.mark.notebook, pytest.mark.timeout(600)]
 
 @pytest.fixture(scope="module")
 def environment(hostile_folder, tmp_path_factory):
-    outputs = tmp_path_factory.mktemp("hostile-outputs")
-    own = {"AVNB_DATA": str(hostile_folder.parent), "AVNB_OUTPUTS": str(outputs), "PYTHONPATH": str(ROOT)}
-    return {**os.environ, **own, "OMP_NUM_THREADS": "1", "JUPYTER_PLATFORM_DIRS": "1"}
+    return environment_of(hostile_folder.parent, tmp_path_factory.mktemp("hostile-outputs"))
 
 
 @pytest.mark.parametrize("name", SHOWN)

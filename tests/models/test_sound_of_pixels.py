@@ -128,9 +128,10 @@ def test_a_picture_that_is_alike_everywhere_has_the_same_energy_everywhere_and_i
 
 
 def test_what_pictures_say_is_spread_over_the_batch_in_training_and_in_the_end_its_maximum_is_the_maps(build):
+    torch.manual_seed(0)  # weights by chance round by chance, now and then past the bound
     method, batch = build().train(), random_rooms(6)
     peaks = method.wanted_by(batch).flatten(0, 1)
-    torch.testing.assert_close(peaks.mean(dim=0), torch.zeros(3), atol=1e-4, rtol=0)
+    torch.testing.assert_close(peaks.mean(dim=0), torch.zeros(3), atol=1e-5, rtol=0)
     torch.testing.assert_close(
         peaks.std(dim=0, correction=0), torch.full((3,), PEAK), rtol=0.1, atol=0
     )  # but for the norm's epsilon

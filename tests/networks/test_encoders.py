@@ -99,6 +99,7 @@ def test_projections_to_spaces_of_other_widths_differ_in_their_last_layer_alone(
 def test_resnet_is_torchvisions_up_to_its_last_map():
     from torchvision.models import resnet18
 
+    torch.manual_seed(0)  # weights by chance round by chance, now and then past the bound
     network, whole = ResNetFrames(32, pretrained=False).eval(), resnet18().eval()
     names = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
     ours = dict(zip(names, network.body, strict=True))
@@ -110,7 +111,7 @@ def test_resnet_is_torchvisions_up_to_its_last_map():
     with torch.inference_mode():
         for name in ours:
             x = getattr(whole, name)(x)
-        torch.testing.assert_close(network(pictures), x, rtol=1e-4, atol=1e-4)  # 255 enters before or after the mean
+        torch.testing.assert_close(network(pictures), x, rtol=1e-4, atol=1e-5)  # 255 enters before or after the mean
 
 
 def test_stride_16_changes_no_weight():

@@ -1,9 +1,7 @@
 """A fresh machine's folders for the notebooks of one file, which share what they train."""
 
-import os
-
 import pytest
-from papermill_command import ROOT
+from papermill_command import environment_of
 
 
 @pytest.fixture(scope="module")
@@ -12,6 +10,4 @@ def folders(tmp_path_factory, tiny_folder):
     base = tmp_path_factory.mktemp("notebooks")
     (base / "data").mkdir()
     (base / "data" / "tiny").symlink_to(tiny_folder)
-    own = {"AVNB_DATA": str(base / "data"), "AVNB_OUTPUTS": str(base / "outputs"), "PYTHONPATH": str(ROOT)}
-    one_thread = {"OMP_NUM_THREADS": "1"}  # on data this small a second thread only waits
-    return {**os.environ, **own, **one_thread, "JUPYTER_PLATFORM_DIRS": "1"}
+    return environment_of(base / "data", base / "outputs")

@@ -1,5 +1,6 @@
 """Papermill's own command with the parameters that make a notebook short."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,13 @@ OWN = {  # 2x2 scenes, and two rooms of two objects, take four classes
     "09_tsne.ipynb": {"points": "6"},  # of 8 clips
     "14_honest_evaluation.ipynb": {"mixtures": "4"},
 }
+
+
+def environment_of(data, outputs):
+    """Return the environment of a fresh machine with these folders."""
+    own = {"AVNB_DATA": str(data), "AVNB_OUTPUTS": str(outputs), "PYTHONPATH": str(ROOT)}
+    one_thread = {"OMP_NUM_THREADS": "1"}  # on data this small a second thread only waits
+    return {**os.environ, **own, **one_thread, "JUPYTER_PLATFORM_DIRS": "1"}
 
 
 def papermill(notebook, output, parameters, environment, cwd=ROOT, *flags):
