@@ -4,7 +4,7 @@ import json
 import math
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -477,6 +477,24 @@ def test_validation_is_the_same_twice_and_changes_nothing(trained, tiny_store):
     before = {name: value.clone() for name, value in method.state_dict().items()}
     assert validate(method, examples, stage) == validate(method, examples, stage)
     assert_bit_equal(before, method.state_dict())
+
+
+def test_validation_computes_a_batch_once_and_says_what_each_question_alone_does(trained, tiny_store, monkeypatch):
+    """The loss, the maps and the classes of a batch share one forward pass, and what the next batch gets is its own."""
+    method, told, whole = trained[0], [], AVGN.forward
+    examples, (stage,) = gather_examples(method, tiny_store, progress=False), method.stages()
+
+    def forward(self, *asked):
+        told.append(tuple(map(id, asked)))
+        return whole(self, *asked)
+
+    monkeypatch.setattr(AVGN, "forward", forward)
+    shared = validate(method, examples, stage)
+    assert len(told) == len(set(told)) == 2  # a batch of solos, one of mixtures
+    monkeypatch.setattr(avnb.training.fit, "_answered_once", nullcontext)
+    assert validate(method, examples, stage) == shared
+    assert len(told) == 2 + 3 * 2
+    assert "forward" not in vars(method)
 
 
 def test_validation_uses_evaluation_mode_and_every_validation_clip(tiny_store):
