@@ -308,9 +308,13 @@ class SelfAttention(nn.Module):
     ) -> tuple[Float[Tensor, "batch positions dim"], Float[Tensor, "batch classes dim"]]:
         x = torch.cat([features, tokens], dim=1)
         for layer in range(self.depth):
-            # Eqs. 4-5: Softmax(x X^T / sqrt(D)) X
-            x = scaled_dot_product_attention(x, x, x) if self.blocks is None else self.blocks[layer](x)
+            x = self.attend(x) if self.blocks is None else self.blocks[layer](x)
         return x[:, : features.shape[1]], x[:, features.shape[1] :]
+
+    def attend(self, x: Float[Tensor, "batch both dim"]) -> Float[Tensor, "batch both dim"]:
+        """Eqs. 4-5: Softmax(x X^T / sqrt(D)) X."""
+        x = x[:, None]  # one head: fused kernels want four dimensions, and take 0.8 of the time
+        return scaled_dot_product_attention(x, x, x)[:, 0]
 
 
 class Grouping(nn.Module):
