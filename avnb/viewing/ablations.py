@@ -84,13 +84,17 @@ class _Shown:
         return [one for by_subset in self.judged.values() for one in by_subset.get(subset, ())]
 
     def columns(self, metrics: Sequence[str], printed: Mapping[str, Sequence[Row]]) -> list[Column]:
-        """Return what is shown of each subset: ``metrics``, else what needs no threshold and what the paper prints."""
+        """Return what is shown of each subset: ``metrics``, else what needs no threshold and what the paper prints.
+
+        The PIAP of single sources is their AP, and stands beside it nowhere.
+        """
         columns = []
         for subset in self.subsets:
             there = {metric for one in self.of_subset(subset) for metric in one["values"]}
             usual = ("CAP", "PIAP") if "CAP" in there else ("AP",)
             wanted = metrics or (*usual, *(metric for row in printed.get(subset, ()) for metric in row.values))
-            columns += [(subset, metric) for metric in dict.fromkeys(wanted) if metric in there]
+            again = "PIAP" if "AP" in there and "AP" in wanted else ""
+            columns += [(subset, metric) for metric in dict.fromkeys(wanted) if metric in there and metric != again]
         return columns
 
     def own(self, columns: Sequence[Column]) -> list[Shown]:

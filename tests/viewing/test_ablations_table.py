@@ -68,6 +68,15 @@ def test_the_caption_says_on_what_for_how_long_and_how_it_was_judged(avgn):
         assert words in caption
 
 
+def test_the_piap_of_single_sources_stands_in_place_of_their_ap_and_never_beside_it(written):
+    both = {**DUET, "classes": "none", "values": {"CAP": [40.0], "PIAP": [50.0]}}
+    row = entry(["table5: CL"], {"separation": False}, [70.0], judged=[both])
+    row["judged"][0]["values"]["PIAP"] = [70.0]
+    written(one_avm=[row])
+    assert list(ablations_table("one_avm", "table5", metrics=("AP", "PIAP")).data) == ["solo AP", "duet PIAP"]
+    assert list(ablations_table("one_avm", "table5", metrics=("PIAP",)).data) == ["solo PIAP", "duet PIAP"]
+
+
 def test_without_rows_a_line_says_which_command_makes_them(written, capsys):
     assert ablations_table("dsol", "table7") is None
     written(dsol=[entry(["as it is"], {}, [70.0])])
