@@ -34,7 +34,9 @@ FLOORS = ("centre", "tile_centre", "tile_each")  # no model, no seeds: they stan
 TITLES = {
     "centre": "centre square", "tile_centre": "a square in each frame", "tile_each": "a frame for each source",
     "avgn": "AVGN", "dsol": "DSOL", "ez_vsl": "EZ-VSL", "one_avm": "OneAVM", "ots": "OTS",
-    "mix_and_localize": "Mix-and-Localize",
+    "mix_and_localize": "Mix-and-Localize", "attention10k": "Attention10k", "dmc": "DMC", "lvs": "LVS",
+    "coarse_to_fine": "CoarsetoFine", "hard_pos": "HardPos", "slavc": "SLAVC", "sound_of_pixels": "Sound of Pixels",
+    "mp_net": "MP-Net", "ccol": "CCoL",
 }  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from avnb.evaluation.ablations import spread
 from avnb.evaluation.rows import ASKED, DECIBELS, FROM_ZERO_TO_ONE, NO_MODEL, NO_TRAINING, PROTOCOL
 from avnb.papers import Row
 from avnb.paths import project_root, shown
@@ -71,22 +72,57 @@ def seeds_table(method: str) -> "pandas.io.formats.style.Styler | None":
     """
     import pandas as pd
 
-    path = project_root() / RESULTS
-    said = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"methods": {}}
+    said = _kept_seeds(method)
     if not (lines := said["methods"].get(method)):
-        print(f"{shown(path)} has no seeds of {method} yet: make seeds trains and judges three of every method.")
         return None
     index = [
         (", ".join(filter(None, map(readable, (one["subset"], one["geometry"], ASKED[one["classes"]])))), one["metric"])
         for one in lines
     ]
-    columns = [f"seed {seed}" for seed in range(len(lines[0]["seeds"]))]
-    cells = [[f"{value:.1f}" for value in one["seeds"]] for one in lines]
+    count = max(len(one["seeds"]) for one in lines)
+    cells = [[f"{value:.1f}" for value in one["seeds"]] + ["–"] * (count - len(one["seeds"])) for one in lines]
+    columns = [f"seed {seed}" for seed in range(count)]
     table = pd.DataFrame(cells, index=pd.MultiIndex.from_tuples(index, names=["", "metric"]), columns=columns)
-    about = (
+    return grouped_table(table, _about_seeds(said))
+
+
+def spreads_table(*methods: str) -> "pandas.io.formats.style.Styler | None":
+    """Return a line for each method and way of asking: the mean of its seeds (lowest-highest), by ``make seeds``.
+
+    None, and a line for each method that has none, where nothing is kept. Introduced in
+    notebooks/07_localization_baselines.ipynb.
+    """
+    import pandas as pd
+
+    said = _kept_seeds(*methods)
+    lines: dict[tuple[str, str], dict[str, str]] = {}
+    for method in methods:
+        for one in said["methods"].get(method, ()):
+            if one["metric"] == "PIAP" and one["geometry"] == "single":
+                continue  # the same as AP
+            head = f"{readable(one['subset'])}, {readable(one['geometry'])}: {one['metric']}"
+            lines.setdefault((readable(method), ASKED[one["classes"]]), {})[head] = spread(one["seeds"])
+    if not lines:
+        return None
+    index = pd.MultiIndex.from_tuples(lines, names=["", "asked"])
+    table = pd.DataFrame(list(lines.values()), index=index).fillna("–")
+    return grouped_table(table, f"mean of the seeds (lowest-highest); {_about_seeds(said)}")
+
+
+def _kept_seeds(*methods: str) -> dict[str, Any]:
+    """Return what ``make seeds`` has kept, and print of which methods it has nothing."""
+    path = project_root() / RESULTS
+    said = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"methods": {}}
+    for method in methods:
+        if not said["methods"].get(method):
+            print(f"{shown(path)} has no seeds of {method} yet: make seeds trains and judges three of every method.")
+    return said
+
+
+def _about_seeds(said: Mapping[str, Any]) -> str:
+    return (
         f"{said['dataset']} ({said['origin']}), preset {said['preset']}, on {said['processor']}; written by make seeds"
     )
-    return grouped_table(table, about)
 
 
 def _caption(rows: Sequence[Mapping[str, Any]], shared: Sequence[str], asked: bool, metrics: Mapping[str, Any]) -> str:

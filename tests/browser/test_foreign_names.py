@@ -85,7 +85,7 @@ def seeds(store, _):
     (root / results.RESULTS).write_text(json.dumps(said))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AVNB_ROOT", str(root))
-        return results.seeds_table("a").to_html()
+        return results.seeds_table("a").to_html() + results.spreads_table("a").to_html()
 
 
 def kept_ablations(store, _):
@@ -143,7 +143,7 @@ def network():
 PAGES = {
     "results.results_table": lambda store, _: results.results_table(rows_of(store), papers.avgn.table2["MUSIC-Duet"])
     .to_html(),
-    "results.seeds_table": seeds,
+    "results.seeds_table and spreads_table": seeds,
     "ablations.ablations_table": kept_ablations,
     "results.plain_table": plain,
     "paper_tables.as_html": lambda *_: as_html(rebuilt()),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from avnb.config import Settings
-from avnb.viewing.results import seeds_table
+from avnb.viewing.results import seeds_table, spreads_table
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
@@ -60,6 +60,28 @@ def test_the_table_of_a_notebook_is_what_the_file_says_and_its_absence_is_told(w
     shown = seeds_table("avgn").data
     assert shown.columns.tolist() == ["seed 0", "seed 1"]
     assert shown.iloc[0].tolist() == ["60.0", "62.5"]
+
+
+def test_methods_stand_side_by_side_and_what_one_lacks_is_a_dash(workspace, monkeypatch, capsys):
+    monkeypatch.setenv("AVNB_ROOT", str(workspace))
+    solo = {"subset": "solo", "geometry": "single", "classes": "none", "metric": "AP", "seeds": [60.0, 62.0, 67.0]}
+    duet = {"subset": "duet", "geometry": "one_frame", "classes": "none", "metric": "PIAP", "seeds": [50.0]}
+    named = [{**solo, "classes": way, "seeds": [70.0, 72.0]} for way in ("oracle", "predicted")]
+    said = {"dataset": "music", "origin": "stand-in", "preset": "quick", "processor": "one"}
+    said["methods"] = {"lvs": [duet, solo, {**solo, "metric": "PIAP"}], "coarse_to_fine": named}
+    (workspace / "docs" / "results").mkdir(parents=True)
+    (workspace / "docs" / "results" / "seeds.json").write_text(json.dumps(said))
+    shown = spreads_table("lvs", "coarse_to_fine", "dmc").data
+    assert "no seeds of dmc" in capsys.readouterr().out
+    assert list(shown) == ["duet, one frame: PIAP", "solo, single: AP"]
+    assert shown.index.tolist() == [
+        ("lvs", ""), ("coarse to fine", "true classes given"), ("coarse to fine", "its own classes"),
+    ]  # fmt: skip
+    assert shown.to_numpy().tolist() == [
+        ["50.0", "63.0 (60.0-67.0)"], ["–", "71.0 (70.0-72.0)"], ["–", "71.0 (70.0-72.0)"],
+    ]  # fmt: skip
+    assert spreads_table("dmc") is None
+    assert seeds_table("lvs").data.iloc[0].tolist() == ["50.0", "–", "–"]
 
 
 @pytest.mark.skipif(not (ROOT / "docs/results/seeds.json").exists(), reason="make seeds has not been run")
