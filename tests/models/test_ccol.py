@@ -175,8 +175,9 @@ def test_equal_companions_have_equal_masks_and_distances(build):
     clips = method.resampled(batch.source_waveforms)
     with torch.no_grad():
         masks = method.masks(method.wanted_by(replace(batch, features=features)), clips.sum(dim=1))
-    assert torch.equal(masks[:, 0], masks[:, 1])
-    assert torch.equal(masks[:, 2], masks[:, 3])
+    # To the rounding of float64: some processors' kernels add up the rows of a batch in different orders.
+    torch.testing.assert_close(masks[:, 0], masks[:, 1], rtol=0, atol=1e-12)
+    torch.testing.assert_close(masks[:, 2], masks[:, 3], rtol=0, atol=1e-12)
 
 
 def test_no_gradient_reaches_grounding_through_the_masks(build):
