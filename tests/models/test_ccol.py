@@ -25,6 +25,7 @@ from avnb.models.baselines.ccol import (
     cyclic_loss,
     distances,
     grounding_loss,
+    masks_of,
     separation_loss,
 )
 from avnb.models.baselines.sound_of_pixels import mask_loss
@@ -63,12 +64,14 @@ def mean(values: list[float]) -> float:
     return sum(values) / len(values)
 
 
-ALONE, OTHER, MIXED = random_logits(5, 2), random_logits(5, seed=1), random_logits(5, 2, 2, seed=2)
+ALONE, OTHER, MIXED = random_logits(5, 2, 2), random_logits(5, 2, seed=1), random_logits(5, 2, 2, seed=2)
 APART = random_logits(5, 2, 2, seed=3).abs() / 5  # on both sides of 0.1
 
 
 def plain_grounding() -> float:
-    return mean([min(p(a), p(b)) for a, b in ALONE]) + mean([q(c) for c in OTHER])
+    """Of each of the two rooms in turn."""
+    rooms = [mean([min(p(a), p(b)) for a, b in ALONE[:, r]]) + mean([q(c) for c in OTHER[:, r]]) for r in range(2)]
+    return mean(rooms)
 
 
 def test_the_grounding_loss_is_its_equation_written_as_loops():
@@ -89,7 +92,7 @@ def test_the_co_learning_loss_is_its_equation_written_as_loops(released):
 
 @pytest.mark.parametrize("released", [False, True])
 def test_the_cyclic_loss_is_its_equation_written_as_loops(released):
-    positive, negative, own, choices = [], [], [], []
+    positive, negative, own, choices = [], [], [[], []], [[], []]
     for b in range(5):
         c1, c2 = (float(APART[b, room, 0] < APART[b, room, 1]) for room in range(2))
         (p0, p1), (p2, p3) = ([p(MIXED[b, room, c]) for c in range(2)] for room in range(2))
@@ -99,14 +102,15 @@ def test_the_cyclic_loss_is_its_equation_written_as_loops(released):
         negative.append(
             (1 - c1) * (d0 > 0.1) * q0 + c1 * (d1 > 0.1) * q1 + (1 - c2) * (d2 > 0.1) * q2 + c2 * (d3 > 0.1) * q3
         )
-        own.append(c1 * p(ALONE[b, 0]) + (1 - c1) * p(ALONE[b, 1]))
-        choices.append(c1)
+        for room, choice in enumerate((c1, c2)):
+            own[room].append(choice * p(ALONE[b, room, 0]) + (1 - choice) * p(ALONE[b, room, 1]))
+            choices[room].append(choice)
     if released:  # a column of choices times a row of clips
-        every = [c * p(a) + (1 - c) * p(b) for c in choices for a, b in ALONE]
-        own = every
-    total = (mean(positive) + mean(negative)) / 4 + (mean(own) + mean([q(c) for c in OTHER])) / 2
+        own = [[c * p(a) + (1 - c) * p(b) for c in choices[room] for a, b in ALONE[:, room]] for room in range(2)]
+    rooms = [mean(own[room]) + mean([q(c) for c in OTHER[:, room]]) for room in range(2)]
+    total = (mean(positive) + mean(negative)) / 4 + mean(rooms) / 2
     assert cyclic_loss(ALONE, OTHER, MIXED, APART, released).item() == pytest.approx(total, abs=TOLERANCE)
-    assert 0 < sum(choices) < 5
+    assert all(0 < sum(chosen) < 5 for chosen in choices)
 
 
 def test_the_separation_loss_and_the_distances_are_their_equations_written_as_loops():
@@ -122,11 +126,34 @@ def test_the_separation_loss_and_the_distances_are_their_equations_written_as_lo
                 plain[c] += w * abs(both[c] - m) / 12
             total += w * abs(sum(float(gates[b, room, c]) * both[c] for c in range(2)) - m) / 12 / 4
         assert apart[b, room].tolist() == pytest.approx(plain, abs=TOLERANCE)
-    assert separation_loss(masks, gates, targets, weights).item() == pytest.approx(total, abs=TOLERANCE)
+    found = separation_loss(masks_of(masks.logit(), gates), targets, weights).item()
+    assert found == pytest.approx(total, abs=TOLERANCE)
 
 
-def test_the_losses_of_the_method_are_made_of_its_judgements_of_the_right_sounds_and_pictures(build):
-    method, batch = in_doubles(build(), random_rooms(3, 4))
+def test_shared_the_masks_that_are_switched_on_add_up_to_one_by_their_odds():
+    logits, gates = random_logits(4, 2, 2, 3, 5), (random_logits(4, 2, 2, seed=3) > 0).double()
+    gates[0], gates[1] = 0, torch.tensor([[0, 0], [1, 0]])
+    masks = masks_of(logits, gates, shared=True)
+    for b, f, t in torch.cartesian_prod(torch.arange(4), torch.arange(3), torch.arange(5)).tolist():
+        odds = [
+            math.exp(z) * on
+            for z, on in zip(logits[b, ..., f, t].flatten().tolist(), gates[b].flatten().tolist(), strict=True)
+        ]
+        expected = [odd / sum(odds) if sum(odds) else 0.0 for odd in odds]
+        assert masks[b, ..., f, t].flatten().tolist() == pytest.approx(expected, abs=TOLERANCE)
+    assert masks[0].eq(0).all()
+    assert masks[1, 1, 0].eq(1).all()
+
+
+def test_where_nothing_is_switched_on_nothing_is_learnt_and_nothing_is_not_a_number():
+    logits = random_logits(1, 2, 2, 3, 5).requires_grad_()
+    masks_of(logits, torch.zeros(1, 2, 2, dtype=torch.float64), shared=True).sum().backward()
+    assert logits.grad.eq(0).all()
+
+
+@pytest.mark.parametrize("sharing", ["none", "softmax"])
+def test_the_losses_of_the_method_are_made_of_its_judgements_of_the_right_sounds_and_pictures(build, sharing):
+    method, batch = in_doubles(build(sharing=sharing), random_rooms(3, 4))
     clips = method.resampled(batch.source_waveforms)
     first, second = clips[:, 0], clips[:, 2]
     with torch.no_grad():
@@ -136,14 +163,21 @@ def test_the_losses_of_the_method_are_made_of_its_judgements_of_the_right_sounds
             two = 2 * method.ground(torch.cat([seen[:, clip], method.heard(sound)], dim=1))
             return two[:, 0] - two[:, 1]
 
-        alone = torch.stack([judge(first, 0), judge(first, 1)], dim=1)
-        other = judge(second, 0)
+        rooms = [[judge(first, 0), judge(first, 1)], [judge(second, 2), judge(second, 3)]]
+        alone = torch.stack([torch.stack(room, dim=1) for room in rooms], dim=1)
+        other = torch.stack([judge(second, 0), judge(first, 2)], dim=1)
         mixed = torch.stack([judge(first + second, clip) for clip in range(4)], dim=1).unflatten(1, (2, 2))
         sources = torch.stack([first, second], dim=1)
         magnitudes, mixture = method.bands(sources)
         targets, weights = (magnitudes / mixture[:, None]).clamp(max=5), mixture.log1p().clamp(1e-3, 10)
-        masks = method.masks(method.wanted_by(batch), first + second).unflatten(1, (2, 2))
-        separation = separation_loss(masks, (mixed > 0).double(), targets, weights)
+        shared = sharing == "softmax"
+        masks = method.masks(method.wanted_by(batch), first + second, shared).unflatten(1, (2, 2))
+        gates = (mixed > 0).double()
+        separating = masks * gates[..., None, None]
+        if shared:
+            total = separating.sum(dim=(1, 2), keepdim=True)
+            separating = separating / torch.where(total > 0, total, 1)
+        separation = separation_loss(separating, targets, weights)
         apart = distances(masks, targets, weights)
         expected = {
             GROUNDING: grounding_loss(alone, other),
@@ -158,15 +192,15 @@ def test_the_losses_of_the_method_are_made_of_its_judgements_of_the_right_sounds
 def test_where_the_first_companions_are_right_and_near_the_cyclic_loss_is_supervised():
     apart = torch.tensor([[[0.01, 0.05], [0.02, 0.09]]], dtype=torch.float64).expand(5, -1, -1)
     positive = mean([p(one[0, 0]) + p(one[1, 0]) for one in MIXED])
-    supervised = mean([p(a) for a, _ in ALONE]) + mean([q(c) for c in OTHER])
+    supervised = mean([p(a) for a in ALONE[:, :, 0].flatten()]) + mean([q(c) for c in OTHER.flatten()])
     found = cyclic_loss(ALONE, OTHER, MIXED, apart).item()
     assert found == pytest.approx(positive / 4 + supervised / 2, abs=TOLERANCE)
 
 
 def test_the_least_entropy_is_at_most_either_and_that_of_equal_companions_is_their_own():
-    one_way = grounding_loss(ALONE[:, :1], OTHER), grounding_loss(ALONE[:, 1:], OTHER)
+    one_way = grounding_loss(ALONE[..., :1], OTHER), grounding_loss(ALONE[..., 1:], OTHER)
     assert grounding_loss(ALONE, OTHER) <= min(one_way)
-    torch.testing.assert_close(grounding_loss(ALONE[:, :1].expand(-1, 2), OTHER), one_way[0])
+    torch.testing.assert_close(grounding_loss(ALONE[..., :1].expand(-1, -1, 2), OTHER), one_way[0])
 
 
 def test_equal_companions_have_equal_masks_and_distances(build):
@@ -198,8 +232,8 @@ def test_with_the_right_gates_the_separation_loss_is_sound_of_pixels_with_ratio_
     logits, magnitudes = random_logits(2, 4, 3, 5), random_logits(2, 2, 3, 5, seed=1).abs()
     mixture = magnitudes.sum(dim=1)
     gates = torch.tensor([[[1.0, 0.0], [1.0, 0.0]]], dtype=torch.float64).expand(2, -1, -1)
-    masks = logits.sigmoid().unflatten(1, (2, 2))
-    found = separation_loss(masks, gates, magnitudes / mixture[:, None], mixture.log1p().clamp(1e-3, 10))
+    masks = masks_of(logits.unflatten(1, (2, 2)), gates)
+    found = separation_loss(masks, magnitudes / mixture[:, None], mixture.log1p().clamp(1e-3, 10))
     torch.testing.assert_close(found, mask_loss(logits[:, [0, 2]], magnitudes, mixture, "ratio"))
 
 

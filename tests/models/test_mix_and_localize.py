@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from einops import rearrange
 from tiny_methods import TinySound, TinyTrunk
 from torch import Tensor, nn
 from torch.nn.functional import normalize
@@ -31,6 +32,7 @@ from avnb.models.mix_and_localize import (
     join_alike,
     log_walk,
     mixed_correspondence_loss,
+    pairing_loss,
     peaks_together,
     permutation_loss,
     similarity,
@@ -137,6 +139,22 @@ def plain_correspondence(pictures: Tensor, sounds: Tensor) -> float:
     return total / (graphs * k)
 
 
+def plain_pairing(pictures: Tensor, sounds: Tensor) -> float:
+    """Eq. 3 over all graphs of the batch: the likelihood that their pictures find heads of their own, one each."""
+    graphs, k = sounds.shape[:2]
+    total = 0.0
+    for g in range(graphs):
+        steps = []
+        for i in range(k):
+            powers = [
+                [math.exp(plain_phi(pictures[g, i], sounds[m, t]) / TAU) for t in range(k)] for m in range(graphs)
+            ]
+            steps.append([power / sum(sum(row) for row in powers) for power in powers[g]])
+        pairings = itertools.permutations(range(k))
+        total -= math.log(sum(math.prod(steps[i][p[i]] for i in range(k)) for p in pairings))
+    return total / (graphs * k)
+
+
 def plain_permutation(pictures: Tensor, sounds: Tensor) -> float:
     """Eq. 8 for any k."""
     graphs, k = sounds.shape[:2]
@@ -228,6 +246,20 @@ def test_cycle_loss_stays_finite_where_a_return_is_as_good_as_impossible():
 def test_cycle_accuracy_is_the_share_of_likeliest_returns():
     walk = torch.tensor([[[0.9, 0.1], [0.6, 0.4]], [[0.2, 0.8], [0.3, 0.7]]]).log()
     assert cycle_accuracy(walk).item() == 0.5
+
+
+@every_k
+def test_pairing_loss_is_its_equation_written_as_loops(k):
+    pictures, sounds = unit(3, k, DIM, 2, 4), unit(3, k, DIM)
+    assert pairing_loss(pictures, sounds, TAU).item() == pytest.approx(plain_pairing(pictures, sounds), abs=TOLERANCE)
+
+
+@every_k
+def test_heads_that_are_alike_pay_in_the_pairing_and_not_in_equation_7(k):
+    # Alike heads share their pictures' probability: of a pairing each picture then has a kth, of eq. 7 all of it.
+    pictures, sounds = unit(3, k, DIM, 2, 4), unit(3, 1, DIM).expand(3, k, DIM)
+    paid = pairing_loss(pictures, sounds, TAU) - mixed_correspondence_loss(pictures, sounds, TAU)
+    assert paid.item() == pytest.approx(math.log(k) - math.log(math.factorial(k)) / k, abs=TOLERANCE)
 
 
 @every_k
@@ -481,21 +513,23 @@ def test_fit_and_evaluate_take_the_method_as_it_is(build, workspace, tiny_store,
     assert shown["maps"].shape[1] == 2
 
 
-def test_a_walk_begins_with_equation_7_and_what_is_none_with_itself(build):
+def test_a_walk_begins_with_the_pairing_and_what_is_none_with_itself(build):
     named = [(stage.name, stage.epochs) for stage in build(objective="cycle", epochs=10).stages()]
     assert named == [("warm up", 4), ("train", 6)]
     assert [stage.name for stage in build(objective="permutation", epochs=10).stages()] == ["train"]
     assert [stage.epochs for stage in build(objective="cycle", epochs=10, warm_up=0.0).stages()] == [10]
 
 
-def test_loss_of_the_warm_up_is_equation_7_s(build, tiny_store):
-    walk, correspondence = build(objective="cycle").eval(), build(objective="correspondence").eval()
-    correspondence.load_state_dict(walk.state_dict())
+def test_loss_of_the_warm_up_is_the_pairings(build, tiny_store):
+    method = build(objective="cycle").eval()
     batch = make_batch(tiny_store, tiny_store.select("train")[:6].reshape(3, 2), Recipe(2, "separate"))
-    walk.enter(WARM_UP)
-    assert walk.loss(batch)["total"] == correspondence.loss(batch)["total"]
-    walk.enter(WALK)
-    assert walk.loss(batch)["total"] != correspondence.loss(batch)["total"]
+    method.enter(WARM_UP)
+    pictures = rearrange(method.see(batch.frames, batch.features), "(g k) d h w -> g k d h w", k=2)
+    sounds = method.hear(method.mixtures(batch.source_waveforms)[0])
+    torch.testing.assert_close(method.loss(batch)["total"], pairing_loss(pictures, sounds, method.settings.temperature))
+    warm = method.loss(batch)["total"]
+    method.enter(WALK)
+    assert method.loss(batch)["total"] != warm
 
 
 def test_method_is_registered():
