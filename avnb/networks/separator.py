@@ -103,13 +103,20 @@ class Separator(nn.Module):
 
     def separate_by(self, wanted: SourceVectors, mixture: Sound, shared: bool = False) -> SourceSounds:
         """Return what of each mixture belongs to each visual vector: a frame's, or a part's of it (`of_place`)."""
+        waveform = self.mono(mixture)
+        return self.masked(waveform, self.masks(wanted, waveform, shared))
+
+    def mono(self, mixture: Sound) -> Float[Tensor, "batch samples"]:
+        """Return a mixture at ``rate``; raise DataError where it is not mono."""
         if mixture.ndim != 2:
             raise DataError(
                 f"A mixture to be separated has the shape [batch, time]; this one has {mixture.ndim} axes. Average "
                 "the channels of stereo sound first."
             )
-        waveform = self.resampled(mixture)
-        masks = self.masks(wanted, waveform, shared)
+        return self.resampled(mixture)
+
+    def masked(self, waveform: Float[Tensor, "batch samples"], masks: SourceMasks) -> SourceSounds:
+        """Return what masks over the bands leave of a mixture at ``rate``."""
         with full_precision(waveform.device):
             return apply_masks(waveform, self.over_bins(masks.float()), *self.stft_window)
 

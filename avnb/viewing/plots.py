@@ -7,6 +7,7 @@ not. Introduced in notebooks/01_data_mixing.ipynb.
 import functools
 import io
 import itertools
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 DPI = 80
 TITLE = 10  # points
+LETTERS = 112  # of a title, across a figure
+LEGEND = 4  # names that a panel of curves has room for
 ENTRY = 1.2  # inches that a class takes in a legend
 JPEG = {"quality": 75, "optimize": True, "progressive": True}
 
@@ -193,7 +196,7 @@ def show_spectrograms(
         panel.set_yticks(places, hertz)
         panel.set_ylabel("Hz" if filterbanks is None or filterbanks[k] is None else "Hz (mel scale)")
         panel.set_xlabel("seconds")
-        panel.set_title(readable(titles[k]), fontsize=TITLE)
+        panel.set_title(textwrap.fill(readable(titles[k]), LETTERS // columns), fontsize=TITLE)
         if limits is None or k == 0:
             figure.colorbar(shown, ax=panel if limits is None else axes, pad=0.02).set_label(units[k], fontsize=9)
     return figure
@@ -247,8 +250,9 @@ def show_curves(history: Sequence[Mapping[str, Any]], best: int | None = None) -
         panel.set_xlabel("epoch")
         panel.xaxis.get_major_locator().set_params(integer=True)
         panel.spines[["top", "right"]].set_visible(False)
-        if len(panel.get_legend_handles_labels()[0]) > 1:
-            panel.legend(frameon=False, fontsize=8, ncols=2)
+        if (named := len(panel.get_legend_handles_labels()[0])) > 1:
+            below = {"ncols": 3, "loc": "upper center", "bbox_to_anchor": (0.5, -0.18)}
+            panel.legend(frameon=False, fontsize=8, **({"ncols": 2} if named <= LEGEND else below))
     return figure
 
 
@@ -356,6 +360,7 @@ def _badge(
     panel: Any, text: str, colour: Colour, at: tuple[float, float] = (0.0, 1.0), silent: bool = False, **where: str
 ) -> None:
     """Write ``text`` on a field of its class's colour; ``at`` is in 0..1 of the panel, from its lower left corner."""
+    panel.figure.get_layout_engine().set(h_pad=0.08)  # inches: the layout has no eye for the field around a text
     ink = "white" if np.dot(colour, (0.299, 0.587, 0.114)) < 0.6 and not silent else INK
     field = {"boxstyle": "round,pad=0.25", "facecolor": "white" if silent else colour, "edgecolor": colour}
     panel.annotate(

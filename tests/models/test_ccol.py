@@ -272,14 +272,29 @@ def test_the_map_is_groundings_judgement_of_every_position(build):
 
 
 def test_gated_a_silent_picture_returns_silence_and_a_sounding_one_what_it_did(build):
-    method, batch = build().eval(), random_rooms(2, 4)
+    method, batch = build(sharing="none").eval(), random_rooms(2, 4)
     frames, mixture = batch.frames.unflatten(0, (2, 4)), batch.mixture[::4]
     with torch.no_grad():
         plain = method.separate(frames, mixture)
         gates = torch.tensor([[1.0, 0.0, 1.0, 0.0], [0.0, 0.0, 1.0, 1.0]])
         method.settings = replace(method.settings, gated=True)
         method.gates = lambda *_: gates
-        assert torch.equal(method.separate(frames, mixture), plain * gates[..., None])
+        torch.testing.assert_close(method.separate(frames, mixture), plain * gates[..., None])
+
+
+def test_gated_the_pictures_that_sound_share_the_whole_mixture(build):
+    method, batch = build(sharing="softmax").eval(), random_rooms(2, 4)
+    frames, mixture = batch.frames.unflatten(0, (2, 4)), batch.mixture[::4]
+    gates = torch.tensor([[1.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 0.0]])
+    with torch.no_grad():
+        method.settings = replace(method.settings, gated=True)
+        method.gates = lambda *_: gates
+        found = method.separate(frames, mixture)
+        only = method.separate_by(method.wanted(frames[:1, [0, 2]]), mixture[:1], shared=True)
+    torch.testing.assert_close(found[0, [0, 2]], only[0])
+    torch.testing.assert_close(found[0].sum(dim=0), method.resampled(mixture)[0], rtol=0, atol=1e-5)
+    assert found[0, [1, 3]].eq(0).all()
+    assert found[1].eq(0).all()
 
 
 def test_the_papers_networks_have_the_released_codes_numbers_of_parameters():
