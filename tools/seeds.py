@@ -25,7 +25,7 @@ from avnb.models import BASELINES, METHODS
 from avnb.notebook import start
 from avnb.paths import project_root, shown, whole_file
 from avnb.training.trained import train
-from avnb.viewing.colours import readable
+from avnb.viewing.colours import method_name
 from avnb.viewing.results import RESULTS
 
 ABOUT = ("subset", "geometry", "classes")
@@ -33,13 +33,7 @@ METRICS = ("AP", "CAP", "PIAP", "SDR gain", "xNN-Acc")  # of no threshold rule, 
 COLUMNS = (("solo", "AP"), ("duet", "CAP"), ("duet", "PIAP"), ("trio", "CAP"))
 BEGIN, END = "<!-- written by make seeds -->\n", "\n<!-- to here -->"
 FLOORS = ("centre", "tile_centre", "tile_each")  # no model, no seeds: they stand above the methods
-TITLES = {
-    "centre": "centre square", "tile_centre": "a square in each frame", "tile_each": "a frame for each source",
-    "avgn": "AVGN", "dsol": "DSOL", "ez_vsl": "EZ-VSL", "one_avm": "OneAVM", "ots": "OTS",
-    "mix_and_localize": "Mix-and-Localize", "attention10k": "Attention10k", "dmc": "DMC", "lvs": "LVS",
-    "coarse_to_fine": "CoarsetoFine", "hard_pos": "HardPos", "slavc": "SLAVC", "sound_of_pixels": "Sound of Pixels",
-    "mp_net": "MP-Net", "ccol": "CCoL",
-}  # fmt: skip
+TITLES = dict(zip(FLOORS, ("centre square", "a square in each frame", "a frame for each source"), strict=True))
 
 
 def trials_asked(method: str, store: Store, limit: int) -> list[Trial]:
@@ -94,7 +88,7 @@ def readme_table(methods: dict[str, list[dict[str, Any]]]) -> str:
             cells = [_cell(found, subset, metric, classes) for subset, metric in COLUMNS]
             if any(cells):
                 asked = ASKED[classes] or ("" if name in FLOORS else "one map for all")
-                lines.append(f"| {TITLES.get(name, readable(name))} | {' | '.join(cells)} | {asked} |")
+                lines.append(f"| {TITLES.get(name) or method_name(name)} | {' | '.join(cells)} | {asked} |")
     return "\n".join(lines)
 
 
