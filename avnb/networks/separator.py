@@ -106,7 +106,7 @@ class Separator(nn.Module):
         waveform = self.mono(mixture)
         return self.masked(waveform, self.masks(wanted, waveform, shared))
 
-    def mono(self, mixture: Sound) -> Float[Tensor, "batch samples"]:
+    def mono(self, mixture: Float[Tensor, "*axes time"]) -> Float[Tensor, "batch samples"]:
         """Return a mixture at ``rate``; raise DataError where it is not mono."""
         if mixture.ndim != 2:
             raise DataError(
