@@ -7,7 +7,10 @@ export JUPYTER_PLATFORM_DIRS := 1
 # Threads that wait for each other sleep soon: where other processes are busy, spinning takes what they wait for.
 export GOMP_SPINCOUNT ?= 3000
 
-.PHONY: demo ear test rehearsal smoke smoke-lowest lock notebooks notebook prose pictures colab seeds ablations site lint format bench gpu fuzz clean
+# make alone installs, and does nothing else.
+.DEFAULT_GOAL := install
+
+.PHONY: install demo ear test rehearsal smoke smoke-lowest lock notebooks notebook prose pictures colab seeds ablations site lint format bench gpu fuzz clean
 
 $(BIN)/uv:
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 14) else f"avnb needs Python 3.11 to 3.13, this is {v[0]}.{v[1]}: make PYTHON=python3.12 ...")'
@@ -22,6 +25,8 @@ $(VENV)/.installed: requirements.lock pyproject.toml | $(BIN)/uv
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	$(BIN)/python -c 'import pathlib, sysconfig; pathlib.Path(sysconfig.get_path("purelib"), "avnb_threads.pth").write_text("import os; \"OMP_WAIT_POLICY\" in os.environ or os.environ.setdefault(\"GOMP_SPINCOUNT\", \"3000\")\n")'
 	touch $@
+
+install: $(VENV)/.installed
 
 # The newest of everything that pyproject.toml allows, for every Python and system in one file.
 lock: | $(BIN)/uv
