@@ -39,8 +39,7 @@ TITLES = dict(zip(FLOORS, ("centre square", "a square in each frame", "a frame f
 def trials_asked(method: str, store: Store, limit: int) -> list[Trial]:
     """Return what is asked of every method, and the 2x2 scenes of one whose paper prints rows of them."""
     record, paper = BENCHMARKS.get(store.name), getattr(papers, method, None)
-    tables = [found for found in vars(paper).values() if isinstance(found, papers.Table)] if paper else []
-    printed = {label for table in tables for label in table.benchmarks}
+    printed = {label for table in (papers.tables_of(paper) if paper else ()) for label in table.benchmarks}
     scenes = [one for one in (record.protocols if record else ()) if one.geometry == "grid"]
     found = trials_of(store, limit)
     if any(printed.intersection(one.published_as) for one in scenes):

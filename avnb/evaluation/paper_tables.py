@@ -21,7 +21,7 @@ from avnb.data.benchmarks import BENCHMARKS, Protocol, printed_as
 from avnb.evaluation.rows import ASKED, DECIBELS, IDEAL, needs_a_rule, training_of
 from avnb.metrics import trivial
 from avnb.models import METHODS
-from avnb.papers import PAPERS, Row, Table
+from avnb.papers import PAPERS, Row, Table, tables_of
 from avnb.paths import outputs_dir, shown
 from avnb.training.trained import is_usual
 
@@ -207,10 +207,7 @@ def _lengths(key: str, variant: Mapping[str, Any], runs: Sequence[Judged]) -> li
 
 def rebuild_all(runs: Sequence[Judged]) -> dict[str, list[Rebuilt]]:
     """Return the rebuilt tables of each paper, by its title, oldest paper first."""
-    return {
-        paper.title: [rebuild(found, runs) for found in vars(paper).values() if isinstance(found, Table)]
-        for paper in PAPERS
-    }
+    return {paper.title: [rebuild(found, runs) for found in tables_of(paper)] for paper in PAPERS}
 
 
 def in_words(judged: Mapping[str, Any] | None) -> str:

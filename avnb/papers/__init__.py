@@ -11,6 +11,7 @@ Most of these numbers cannot be compared with each other, let alone with ours: r
 """
 
 from importlib import import_module
+from types import ModuleType
 
 from avnb.papers.tables import Row, Table
 
@@ -24,9 +25,14 @@ NAMES = (  # oldest first
 PAPERS = tuple(import_module(f"avnb.papers.{name}") for name in NAMES)
 
 
+def tables_of(paper: ModuleType) -> tuple[Table, ...]:
+    """Return every table of one of the ``PAPERS``."""
+    return tuple(found for found in vars(paper).values() if isinstance(found, Table))
+
+
 def all_tables() -> tuple[Table, ...]:
     """Return every table of the papers, oldest paper first."""
-    return tuple(found for paper in PAPERS for found in vars(paper).values() if isinstance(found, Table))
+    return tuple(found for paper in PAPERS for found in tables_of(paper))
 
 
-__all__ = ["NAMES", "PAPERS", "Row", "Table", "all_tables"]
+__all__ = ["NAMES", "PAPERS", "Row", "Table", "all_tables", "tables_of"]

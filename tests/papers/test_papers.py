@@ -145,7 +145,7 @@ def test_every_row_stands_on_a_line_of_the_papers_text(name):
     text = re.sub(r"<[^>]+>", " ", text)
     lines = [re.findall(r"(?<![\w.@])-?\d+(?:\.\d+)?(?!\w|\.\d)", line) for line in text.splitlines()]
     lines = [f" {spelled(float(number) for number in line)} " for line in lines]
-    for found in (value for value in vars(getattr(papers, name)).values() if isinstance(value, papers.Table)):
+    for found in papers.tables_of(getattr(papers, name)):
         for rows in found.benchmarks.values():
             for r in rows:
                 runs = groupby(r.values.values(), key=lambda value: value is None)  # cut where a number is missing
